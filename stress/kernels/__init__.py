@@ -1,0 +1,1 @@
+"""Compiled arithmetic: numpy and numba only, no knowledge of studies, stores or schedulers."""
