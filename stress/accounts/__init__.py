@@ -1,0 +1,70 @@
+"""Books of accounts: synthetic or read from a snapshot, and how their traders respond to new terms."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from stress.accounts.book import KINDS, Book, InitialMargin, summary
+from stress.accounts.responses import RESPONSES, isolate, respond
+from stress.accounts.snapshot import SnapshotBook, read_snapshot
+from stress.accounts.synthetic import SyntheticBook, make_synthetic
+
+BookSpec = Annotated[SyntheticBook | SnapshotBook, Field(discriminator="kind")]
+
+
+def make_book(
+    spec: SyntheticBook | SnapshotBook,
+    *,
+    markets: tuple[str, ...],
+    prices: np.ndarray,
+    leverage_cap: np.ndarray,
+    seed: int,
+    initial_margin: InitialMargin,
+    open_interest: np.ndarray | None = None,
+) -> Book:
+    """Make the book of a study, once, at the protocol's own (current) parameters.
+
+    Parameters
+    ----------
+    markets : names, in the order of every (m,) array.
+    prices : (m,) prices at t = 0 [USD].
+    leverage_cap : (m,) highest leverage of each market's first tier.
+    seed : 0 <= seed < 2^64; the same seed and spec give the same bytes.
+    initial_margin : requirement per row under the current terms, see `InitialMargin`.
+    open_interest : (m,) USD, one side, of the market file; used where a synthetic book states none.
+
+    Returns
+    -------
+    The traders' book. Its markets do not net to zero: the imbalance of each is closed against
+    `market_makers` by the engine. A synthetic account starts at or above its initial margin; an
+    account of a snapshot is taken as it stands.
+    """
+    if isinstance(spec, SnapshotBook):
+        return read_snapshot(spec, markets=markets)
+    return make_synthetic(
+        spec,
+        markets=tuple(markets),
+        prices=np.asarray(prices, dtype=np.float64),
+        leverage_cap=np.asarray(leverage_cap, dtype=np.float64),
+        seed=seed,
+        initial_margin=initial_margin,
+        open_interest=open_interest,
+    )
+
+
+__all__ = [
+    "KINDS",
+    "RESPONSES",
+    "Book",
+    "BookSpec",
+    "InitialMargin",
+    "SnapshotBook",
+    "SyntheticBook",
+    "isolate",
+    "make_book",
+    "respond",
+    "summary",
+]
