@@ -1,0 +1,391 @@
+"""Estimators with intervals: from counts, sums and loss rows to probabilities, tails and differences.
+
+Wilson intervals are for display, Clopper-Pearson intervals for decisions. A probability of an event
+is always `events / paths` of one cell; nothing here smooths over neighbouring cells.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import xarray as xr
+from scipy import optimize, special, stats
+
+from stress.errors import StoreError
+from stress.grid import BIN_EDGES, CELL_TERMS, EVENTS, describe
+from stress.vocabulary import PATH_OUTCOMES
+
+Standing = Literal["safe", "risky", "undecided", "failed"]
+STANDINGS: tuple[Standing, ...] = ("safe", "undecided", "risky", "failed")
+
+CONFIDENCE = 0.95
+TAIL = 0.99
+# Below these the spread between blocks says too little about the spread of a difference.
+_FEWEST_BLOCKS = 8
+_FEWEST_DISCORDANT = 20
+
+
+# ----------------------------------------------------------------------------------- intervals
+
+
+def wilson(events: Any, paths: Any, confidence: float = CONFIDENCE) -> tuple[np.ndarray, np.ndarray]:
+    """Return the Wilson score interval of a proportion (Wilson 1927); not a number where paths = 0."""
+    x, n = np.asarray(events, dtype=np.float64), _positive(paths)
+    z = stats.norm.ppf(0.5 + confidence / 2)
+    p = x / n
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0)
+
+
+def clopper_pearson(events: Any, paths: Any, confidence: float = CONFIDENCE) -> tuple[np.ndarray, np.ndarray]:
+    """Return the exact (conservative) interval of a proportion (Clopper and Pearson 1934)."""
+    x, n = np.asarray(events, dtype=np.float64), _positive(paths)
+    alpha = 1 - confidence
+    low = np.where(x > 0, stats.beta.ppf(alpha / 2, np.maximum(x, 1), n - x + 1), 0.0)
+    high = np.where(x < n, stats.beta.ppf(1 - alpha / 2, x + 1, np.maximum(n - x, 1)), 1.0)
+    return np.where(np.isnan(n), np.nan, low), np.where(np.isnan(n), np.nan, high)
+
+
+def confidence_sequence(
+    events: int, paths: int, prior: tuple[float, float] = (1.0, 1.0), confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """Return a beta-binomial mixture confidence sequence: valid at every number of paths at once.
+
+    The set {p : B(x + a, n - x + b) / (B(a, b) p^x (1 - p)^(n - x)) <= 1 / alpha} (Robbins 1970;
+    Howard, Ramdas, McAuliffe, Sekhon 2021). A prior near the tolerance, such as (0.5, 500) for
+    p around 0.001, narrows it there.
+    """
+    x, n = events, paths
+    a, b = prior
+    level = special.betaln(x + a, n - x + b) - special.betaln(a, b) + math.log(1 - confidence)
+
+    def excess(p: float) -> float:
+        return float(level - special.xlogy(x, p) - special.xlog1py(n - x, -p))
+
+    # `excess` is convex with its minimum at x / n and grows without bound towards 0 and 1.
+    centre = x / n if n else 0.5
+    low = 0.0 if x == 0 else optimize.brentq(excess, 1e-300, centre, xtol=1e-300, rtol=1e-13)
+    high = 1.0 if x == n else optimize.brentq(excess, centre, 1 - 1e-16, xtol=1e-300, rtol=1e-13)
+    return float(low), float(high)
+
+
+def _positive(paths: Any) -> np.ndarray:
+    n = np.asarray(paths, dtype=np.float64)
+    return np.where(n > 0, n, np.nan)
+
+
+# ------------------------------------------------------------------------------------ decisions
+
+
+def standing(events: Any, paths: Any, tolerance: float, confidence: float = CONFIDENCE) -> np.ndarray:
+    """Return 'safe', 'risky', 'undecided' or 'failed' per cell.
+
+    Safe: the exact upper bound lies below the tolerance. Risky: the exact lower bound lies above
+    it. In between the number of paths decides nothing (not converged). Never read a neighbour.
+    """
+    low, high = clopper_pearson(events, paths, confidence)
+    return np.select(
+        [np.isnan(high), high < tolerance, low > tolerance], ["failed", "safe", "risky"], default="undecided"
+    )
+
+
+class Difference(NamedTuple):
+    """A probability in B minus that in A, with its interval.
+
+    `only_a`, `only_b`: paths with the event in one of them only, where the loss rows tell (else
+    None). `p_value`: exact McNemar test of no difference, where they tell. `method`: how the
+    interval was made.
+    """
+
+    value: float
+    low: float
+    high: float
+    paths: int
+    method: Literal["blocks", "discordant pairs", "marginal bounds"]
+    only_a: int | None = None
+    only_b: int | None = None
+    p_value: float | None = None
+
+    @property
+    def significant(self) -> bool:
+        """Whether the interval leaves out zero."""
+        return self.low > 0 or self.high < 0
+
+    def __str__(self) -> str:
+        text = f"{self.value:+.3%} [{self.low:+.3%}, {self.high:+.3%}]"
+        return text if self.p_value is None else f"{text} p = {self.p_value:.2g}"
+
+
+def paired_difference(
+    events_a: Any,
+    events_b: Any,
+    block_paths: Any,
+    discordant: tuple[int, int] | None = None,
+    confidence: float = CONFIDENCE,
+) -> Difference:
+    """Return P(B) - P(A) on common paths.
+
+    Parameters
+    ----------
+    events_a, events_b : (blocks,) events per block of the same paths.
+    block_paths : (blocks,) paths per block.
+    discordant : (paths with the event in A only, in B only), where known.
+
+    Blocks are independent, so their differences give a Student interval that keeps the correlation
+    of the pair. With few blocks or few discordant paths that interval is too short; then exact
+    bounds of the two discordant shares (Bonferroni) take its place, or, where the pairs are not
+    known, those of the two probabilities: conservative under any dependence.
+    """
+    a, b, n = (np.asarray(values, dtype=np.float64) for values in (events_a, events_b, block_paths))
+    total = float(n.sum())
+    if not total:
+        raise StoreError("two cells without a common path cannot be compared")
+    value = float((b - a).sum() / total)
+    # Two bounds at once: each gets half of the error.
+    half_confidence = 1 - (1 - confidence) / 2
+    p_value = None
+    if discordant is not None:
+        p_value = float(stats.binomtest(discordant[1], sum(discordant)).pvalue) if sum(discordant) else 1.0
+    enough = (
+        sum(discordant) >= _FEWEST_DISCORDANT if discordant is not None else np.abs(b - a).sum() >= _FEWEST_DISCORDANT
+    )
+    if enough and (n > 0).sum() >= _FEWEST_BLOCKS:
+        used = n > 0
+        residual = (b - a)[used] - value * n[used]
+        blocks = int(used.sum())
+        error = math.sqrt(float(residual @ residual) * blocks / (blocks - 1)) / total
+        half = float(stats.t.ppf(0.5 + confidence / 2, blocks - 1)) * error
+        low, high, method = value - half, value + half, "blocks"
+    else:
+        pair = discordant if discordant is not None else (a.sum(), b.sum())
+        (low_a, high_a), (low_b, high_b) = (clopper_pearson(count, total, half_confidence) for count in pair)
+        low, high = float(low_b - high_a), float(high_b - low_a)
+        method = "marginal bounds" if discordant is None else "discordant pairs"
+    known = (None, None) if discordant is None else discordant
+    return Difference(value, low, high, int(total), method, *known, p_value)  # type: ignore[arg-type]
+
+
+def independent_difference(
+    events_a: int, paths_a: int, events_b: int, paths_b: int, confidence: float = CONFIDENCE
+) -> tuple[float, float, float]:
+    """Return P(B) - P(A) and its interval for two runs without common paths (Newcombe 1998, method 10)."""
+    (low_a, high_a), (low_b, high_b) = wilson(events_a, paths_a, confidence), wilson(events_b, paths_b, confidence)
+    p_a, p_b = events_a / paths_a, events_b / paths_b
+    low = p_b - p_a - math.hypot(p_b - float(low_b), float(high_a) - p_a)
+    high = p_b - p_a + math.hypot(float(high_b) - p_b, p_a - float(low_a))
+    return p_b - p_a, low, high
+
+
+def unconditional(
+    estimates: Sequence[tuple[float, int, int]], confidence: float = CONFIDENCE
+) -> tuple[float, float, float]:
+    """Return sum of share x P(event | start) and its interval.
+
+    `estimates` has (stationary share, events, paths) per starting regime; shares sum to one. All
+    starts share their shocks, so the bounds are exact ones at a Bonferroni level, summed: they hold
+    under any dependence.
+    """
+    shares = [share for share, _, _ in estimates]
+    if abs(sum(shares) - 1) > 1e-9:
+        raise ValueError(f"stationary shares sum to {sum(shares)}, not to one")
+    level = 1 - (1 - confidence) / len(estimates)
+    bounds = [clopper_pearson(events, paths, level) for _, events, paths in estimates]
+    value = math.fsum(share * events / paths for share, events, paths in estimates)
+    low = math.fsum(share * float(bound[0]) for share, bound in zip(shares, bounds, strict=True))
+    high = math.fsum(share * float(bound[1]) for share, bound in zip(shares, bounds, strict=True))
+    return value, low, high
+
+
+# ---------------------------------------------------------------------------------------- tails
+
+
+class Tail(NamedTuple):
+    """Value at risk and expected shortfall at one level, each with its interval; USD."""
+
+    var: float
+    var_low: float
+    var_high: float
+    es: float
+    es_low: float
+    es_high: float
+
+
+def tail(largest: np.ndarray, paths: int, level: float = TAIL, confidence: float = CONFIDENCE) -> Tail:
+    """Return VaR and ES from the largest losses of `paths` paths; a path not listed had none.
+
+    VaR is the order statistic of rank ceil(level x paths), its interval that of the binomial ranks
+    (Woodruff 1952); ES is the mean of the worst (1 - level), its interval by the delta method
+    (error of VaR is of second order). A bound beyond the largest path is not a number: so few paths
+    do not determine it.
+    """
+    if paths <= 0:
+        return Tail(*[math.nan] * 6)
+    ordered = np.sort(largest)[::-1]
+
+    def ranked(rank: int) -> float:
+        """Return the loss of ascending rank 1..paths."""
+        if rank > paths:
+            return math.nan
+        position = paths - rank
+        return float(ordered[position]) if 0 <= position < len(ordered) else 0.0
+
+    rank = math.ceil(level * paths - 1e-9)
+    var = ranked(rank)
+    low_rank = int(stats.binom.ppf((1 - confidence) / 2, paths, level))
+    high_rank = int(stats.binom.ppf((1 + confidence) / 2, paths, level)) + 1
+    var_low = ranked(low_rank) if low_rank >= 1 else 0.0
+    share = paths * (1 - level)
+    beyond = math.fsum(ordered[: paths - rank])
+    es = (beyond + var * (rank - level * paths)) / share
+    excess = np.maximum(ordered - var, 0.0)
+    mean = math.fsum(excess) / paths
+    variance = max(math.fsum(excess * excess) / paths - mean * mean, 0.0)
+    half = float(stats.norm.ppf(0.5 + confidence / 2)) * math.sqrt(variance / paths) / (1 - level)
+    return Tail(var, var_low, ranked(high_rank), es, max(es - half, 0.0), es + half)
+
+
+def _largest(rows: np.ndarray, seen: int, histogram: np.ndarray) -> np.ndarray:
+    """Return the losses of a cell; where rows were dropped at the cap, upper bin edges stand for them."""
+    if len(rows) >= seen:
+        return rows
+    upper = np.where(np.isinf(BIN_EDGES[1:]), BIN_EDGES[:-1], BIN_EDGES[1:])
+    binned = np.repeat(upper[1:], histogram[1:])[::-1]
+    return np.concatenate([rows, binned[len(rows) :]])
+
+
+# ----------------------------------------------------------------------------------------- grid
+
+
+def estimate(data: xr.Dataset, losses: xr.Dataset) -> xr.Dataset:
+    """Return the raw grid (see `stress.grid.merge`) with probabilities, intervals, tails and efficiency."""
+    out = data.copy()
+    dims, paths = data["paths"].dims, data["paths"].values
+    for term in EVENTS:
+        events = data[f"events_{term.name}"].values
+        columns = {"": events / _positive(paths)}
+        columns["_low"], columns["_high"] = wilson(events, paths)
+        columns["_exact_low"], columns["_exact_high"] = clopper_pearson(events, paths)
+        meaning = {
+            "": "share of paths: ",
+            "_low": "Wilson 95 %, lower: ",
+            "_high": "Wilson 95 %, upper: ",
+            "_exact_low": "Clopper-Pearson 95 %, lower: ",
+            "_exact_high": "Clopper-Pearson 95 %, upper: ",
+        }
+        for end, values in columns.items():
+            attrs = describe(term._replace(unit="probability over the horizon", sign="0 to 1"), meaning[end])
+            out[f"probability_{term.name}{end}"] = (dims, values, attrs)
+    loss = next(term for term in PATH_OUTCOMES if term.name == "mutualised_loss")
+    for name, values in _tails(data, losses).items():
+        out[name] = (dims, values, describe(loss, f"{_TAIL_MEANING[name]}: "))
+    interest = next(term for term in CELL_TERMS if term.name == "open_interest")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        out["loss_per_open_interest"] = (
+            dims,
+            data["mean_mutualised_loss"].values / data["open_interest"].values,
+            describe(interest._replace(unit="USD per USD", meaning="mean mutualised loss per USD of open interest carried")),
+        )  # fmt: skip
+        out["margin_efficiency"] = (
+            dims,
+            data["open_interest"].values / data["trader_equity"].values,
+            describe(interest._replace(unit="USD per USD", meaning="open interest carried per USD of traders' equity")),
+        )
+    return out
+
+
+_TAIL_MEANING = {
+    "var_99": "99 % value at risk",
+    "var_99_low": "99 % value at risk, lower bound of 95 %",
+    "var_99_high": "99 % value at risk, upper bound of 95 % (not a number: not determined by so few paths)",
+    "es_99": "99 % expected shortfall",
+    "es_99_low": "99 % expected shortfall, lower bound of 95 %",
+    "es_99_high": "99 % expected shortfall, upper bound of 95 %",
+}
+
+
+def _tails(data: xr.Dataset, losses: xr.Dataset) -> dict[str, np.ndarray]:
+    paths, seen = data["paths"].values, data["paths_with_loss"].values
+    cells = math.prod(data.sizes[name] for name in data.attrs["cell_axes"])
+    histogram = data["histogram_mutualised_loss"].values.reshape(-1, len(BIN_EDGES) - 1)
+    address = losses["path_point"].values * cells + losses["cell"].values
+    order = np.argsort(address, kind="stable")
+    values, bounds = losses["mutualised_loss"].values[order], np.searchsorted(address[order], np.arange(paths.size + 1))
+    found = [
+        tail(_largest(values[bounds[i] : bounds[i + 1]], int(seen.flat[i]), histogram[i]), int(paths.flat[i]))
+        for i in range(paths.size)
+    ]
+    return {
+        name: np.array(column).reshape(paths.shape)
+        for name, column in zip(_TAIL_MEANING, zip(*found, strict=True), strict=True)
+    }
+
+
+# ---------------------------------------------------------------------------------------- pairs
+
+
+def compare_cells(
+    a: tuple[xr.Dataset, xr.Dataset],
+    b: tuple[xr.Dataset, xr.Dataset],
+    at_a: Mapping[str, int],
+    at_b: Mapping[str, int],
+    event: str = "mutualised_loss",
+    confidence: float = CONFIDENCE,
+) -> Difference:
+    """Return P(event) of a cell of `b` minus that of a cell of `a`, on the paths that both have seen.
+
+    `a`, `b` are (grid, losses) pairs, possibly the same; `at_a`, `at_b` give the position on every
+    axis. Blocks are common where the hashes of their paths are equal.
+    """
+    counts, paths, hashes, rows = [], [], [], []
+    for (data, losses), at in ((a, at_a), (b, at_b)):
+        path_at = {name: at[name] for name in data.attrs["path_axes"]}
+        cell = data.isel(at)
+        counts.append(cell[f"block_events_{event}"].sum("component").values)
+        paths.append(cell["block_paths"].values)
+        hashes.append(data["path_hash"].isel(path_at).values)
+        rows.append(_event_paths(data, losses, at, event))
+    blocks = min(len(count) for count in counts)
+    common = (hashes[0][:blocks] == hashes[1][:blocks]) & (paths[0][:blocks] == paths[1][:blocks])
+    common &= paths[0][:blocks] > 0
+    if not common.any():
+        raise StoreError(
+            "the two runs have no path in common",
+            key="path_hash",
+            fix="compare runs of the same market, scenarios, seed, horizon and step",
+        )
+    discordant = None
+    if rows[0] is not None and rows[1] is not None:
+        size = int(a[0].attrs["block_paths"])
+        kept = [{path for path in found if path // size < blocks and common[path // size]} for found in rows]
+        discordant = (len(kept[0] - kept[1]), len(kept[1] - kept[0]))
+    pair = (count[:blocks][common] for count in counts)
+    return paired_difference(*pair, paths[0][:blocks][common], discordant, confidence)
+
+
+def _event_paths(data: xr.Dataset, losses: xr.Dataset, at: Mapping[str, int], event: str) -> set[int] | None:
+    """Return the ids of the paths with the event, or None where rows of the cell were dropped."""
+    point = np.ravel_multi_index(
+        [at[name] for name in data.attrs["path_axes"]], [data.sizes[name] for name in data.attrs["path_axes"]]
+    )
+    cell = 0
+    if axes := data.attrs["cell_axes"]:
+        cell = np.ravel_multi_index([at[name] for name in axes], [data.sizes[name] for name in axes])
+    mine = (losses["path_point"].values == point) & (losses["cell"].values == cell)
+    if int(mine.sum()) < int(data["paths_with_loss"].isel(at)):
+        return None
+    bit = 1 << [term.name for term in EVENTS].index(event)
+    return set(losses["path"].values[mine & (losses["events"].values & bit > 0)].tolist())
+
+
+def describe_estimate(events: int, paths: int, confidence: float = CONFIDENCE) -> str:
+    """Return a probability as text: with its interval, or '< upper bound' where nothing happened."""
+    if paths == 0:
+        return "failed"
+    low, high = wilson(events, paths, confidence)
+    if events == 0:
+        return f"< {float(clopper_pearson(0, paths, confidence)[1]):.2%} (0 of {paths:,})"
+    return f"{events / paths:.2%} [{float(low):.2%}, {float(high):.2%}]"
