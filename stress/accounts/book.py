@@ -63,7 +63,7 @@ class Book:
 
     def __post_init__(self) -> None:
         for name, dtype in _DTYPES.items():
-            array = np.array(getattr(self, name), dtype=dtype)
+            array: np.ndarray = np.array(getattr(self, name), dtype=dtype)
             array.setflags(write=False)  # one book is shared by all cells and threads
             object.__setattr__(self, name, array)
         accounts, rows = self.cash.size, self.size.size
@@ -101,7 +101,8 @@ class Book:
 
     def equity(self, prices: np.ndarray) -> np.ndarray:
         """Cash plus unrealised PnL at `prices` (m,): (A,) [USD], signed."""
-        return self.cash + self.per_account(self.size * (prices[self.row_market] - self.entry_price))
+        unrealised = self.per_account(self.size * (prices[self.row_market] - self.entry_price))
+        return np.asarray(self.cash + unrealised)
 
 
 _DTYPES = {

@@ -95,7 +95,7 @@ def _factors(
             bound[pending[side]] = factor[pending[side]]
             bound_value[pending[side]] = value[pending[side]]
         hit = np.abs(value[pending] - target[pending]) <= TOLERANCE * target[pending]
-        jump = ~hit & (high[pending] - low[pending] <= 4e-16 * high[pending])
+        jump = ~hit & np.isfinite(high[pending]) & (low[pending] >= high[pending] * (1.0 - 4e-16))
         factor[pending[jump]] = low[pending[jump]]
         pending = pending[~(hit | jump)]
         if not pending.size:
