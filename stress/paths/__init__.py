@@ -1,0 +1,332 @@
+"""The market model and its composition: layers in, blocks of paths out.
+
+    regimes -> slow volatility -> jumps -> diffusion -> depth -> premium
+
+One layer is one file of this folder: equations, parameters, calibration, what it cannot produce. All
+layers of one path run in one compiled kernel that releases the GIL. Every random number has an address
+(`stress.kernels.rng`), so a path does not depend on block size, workers, further markets or the horizon.
+Axes: `volatility` multiplies diffusive volatility and the size of jumps (compensators follow), `depth`
+multiplies depth, `correlation` blends all regimes' matrices towards 1 (> 0) or independence (< 0); the
+shocks are the same for all values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from stress.errors import StudyError, did_you_mean
+from stress.kernels.jit import kernel
+from stress.kernels.mean_reversion import knot_grid
+from stress.kernels.rng import COMMON, market_id, round_keys, stream_of
+from stress.kernels.venue import PathBlock
+from stress.paths import depth, diffusion, jumps, premium, regimes, replay, shock, volatility
+from stress.paths.depth import Depth
+from stress.paths.diffusion import DiffusionOfMarket
+from stress.paths.jumps import Jumps, JumpsOfMarket
+from stress.paths.premium import Premium
+from stress.paths.regimes import Regimes
+from stress.paths.replay import PriceHistory, PriceReport
+from stress.paths.volatility import SlowVolatility
+from stress.scenarios import STATIONARY, RegimeScenario, ReplayScenario, ShockScenario
+from stress.stages import format_duration
+
+KNOT_SECONDS = 300.0  # grid of the noise of depth and premium
+
+
+class Source(BaseModel):
+    """Where parameters come from: `of` names the keys, `sure` whether it was read at its source."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    of: str
+    text: str
+    date: str
+    sure: bool
+
+
+class Market(DiffusionOfMarket, JumpsOfMarket):
+    """One market: the venue's scale, and its part of each layer.
+
+    price : USD at t = 0. depth_usd : within 1 % of the mid, one side, on this venue, in the first regime
+    at median volatility. open_interest_usd : one side.
+    """
+
+    price: Annotated[float, Field(gt=0)]
+    depth_usd: Annotated[float, Field(gt=0)]
+    open_interest_usd: Annotated[float, Field(gt=0)]
+
+
+class MarketModel(BaseModel):
+    """A market file: markets in their fixed order, and the layers; a layer left out is off."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    schema_version: Literal[1] = Field(alias="schema")
+    name: str
+    title: str = ""
+    stream: str | None = None
+    sources: tuple[Source, ...] = ()
+    markets: dict[str, Market] = Field(min_length=1)
+    correlation: dict[str, dict[str, float]] = {}
+    regimes: Regimes = Regimes()
+    volatility: SlowVolatility | None = None
+    jumps: Jumps = Jumps()
+    depth: Depth | None = None
+    premium: Premium | None = None
+
+    @model_validator(mode="after")
+    def _layers_fit_together(self) -> Self:
+        diffusion.correlation_matrix(list(self.markets), self.correlation)
+        ids = [market_id(name) for name in self.markets]
+        if COMMON in ids or len(set(ids)) < len(ids):
+            raise ValueError("two markets share a permanent id; rename one")
+        if self.premium is not None and set(self.premium.mean) != set(self.regimes.states):
+            raise ValueError(f"premium.mean must name every regime: {', '.join(self.regimes.states)}")
+        return self
+
+
+class PathAxes(NamedTuple):
+    """Path axes: multiples of volatility and depth, and a blend of correlation in [-1, 1]."""
+
+    volatility: float = 1.0
+    depth: float = 1.0
+    correlation: float = 0.0
+
+
+class Terms(NamedTuple):
+    """Everything the kernel reads besides the keys."""
+
+    regime: regimes.RegimeTerms
+    volatility: volatility.VolatilityTerms
+    jump: jumps.JumpTerms
+    diffusion: diffusion.DiffusionTerms
+    depth: depth.DepthTerms
+    premium: premium.PremiumTerms
+    ids: np.ndarray  # (m,) uint64, permanent ids of the selected markets
+    prices: np.ndarray  # (m,) USD
+    clock: np.ndarray  # (S + 1,) int64, hour of each step
+    step: float
+    steps_per_knot: int
+    knots: int
+
+
+@kernel
+def _generate(keys, terms, first_path, world, depths, premiums, regime):
+    """Fill the arrays of a block, (P, S + 1, m) and (P, S + 1)."""
+    paths, points, markets = world.shape
+    hours = terms.clock[-1] + 1
+    state = np.empty(hours, np.int8)
+    slow = np.empty(hours)
+    jump = np.zeros((points - 1, markets))
+    travelled = np.zeros((points - 1, markets))
+    shocks = np.empty((len(terms.diffusion.ids), points - 1))
+    knots = np.empty(terms.knots)
+    for p in range(paths):
+        path = first_path + p
+        regimes.walk(keys, path, terms.regime, state)
+        volatility.walk(keys, path, terms.volatility, slow)
+        if terms.jump.active:
+            jump[:] = 0.0
+            travelled[:] = 0.0
+            jumps.place(keys, path, terms.jump, terms.ids, terms.clock, terms.step, state, jump, travelled)
+        for i in range(markets):
+            world[p, 0, i] = terms.prices[i]
+        diffusion.walk(keys, path, terms.diffusion, terms.clock, terms.step, state, slow, jump, shocks, world[p])
+        depth.walk(
+            keys, path, terms.depth, terms.ids, terms.clock, terms.steps_per_knot, state, slow, travelled, knots,
+            depths[p],
+        )  # fmt: skip
+        premium.walk(
+            keys, path, terms.premium, terms.ids, terms.clock, terms.steps_per_knot, state, jump, knots, premiums[p]
+        )
+        for t in range(points):
+            regime[p, t] = state[terms.clock[t]]
+
+
+@dataclass(frozen=True)
+class PathSource:
+    """A pure function from path numbers to paths; picklable, and safe to call from many threads.
+
+    initial_prices : (m,) float64, W at t = 0 in USD. paths_available : None = any number; 1 for a replay
+    or a shock. impact_scale : share by which a replay scales own impact; already in its depth (D / share).
+    report : what a replay met in its price file, else None.
+    """
+
+    scenario: Any
+    markets: tuple[str, ...]
+    step: float
+    steps: int
+    initial_prices: np.ndarray
+    keys: np.ndarray
+    terms: Terms | None
+    fixed: PathBlock | None = None
+    impact_scale: float = 1.0
+    report: PriceReport | None = None
+
+    @property
+    def paths_available(self) -> int | None:
+        """Number of distinct paths, None if unlimited."""
+        return None if self.fixed is None else 1
+
+    def generate(self, first_path: int, count: int) -> PathBlock:
+        """Return paths first_path .. first_path + count - 1."""
+        if self.fixed is not None:
+            if (first_path, count) != (0, 1):
+                raise StudyError(
+                    "a replay or a shock is one path",
+                    key=f"scenarios.{self.scenario.name}",
+                    value=f"paths {first_path} to {first_path + count - 1}",
+                    fix="ask for path 0 only",
+                )
+            return self.fixed
+        shape = (count, self.steps + 1, len(self.markets))
+        world, depths, premiums = np.empty(shape), np.empty(shape), np.empty(shape)
+        regime = np.empty(shape[:2], np.int8)
+        _generate(self.keys, self.terms, first_path, world, depths, premiums, regime)
+        return PathBlock(
+            first_path=first_path,
+            world=world,
+            depth=depths,
+            premium=premiums,
+            external_premium=premiums,
+            oracle_outage=np.zeros(shape, np.uint8),
+            venue_outage=np.zeros(shape[:2], np.uint8),
+            regime=regime,
+        )
+
+
+def _steps(model: MarketModel, horizon: float, step: float) -> int:
+    steps = horizon / step
+    if steps < 1 or abs(steps - round(steps)) > 1e-9:
+        raise StudyError(
+            "the horizon must be a whole number of steps",
+            key="horizon",
+            value=format_duration(horizon),
+            fix=f"use a multiple of step = {format_duration(step)}",
+        )
+    hourly = len(model.regimes.states) > 1 or (model.volatility is not None and model.volatility.sd > 0)
+    parts = regimes.HOUR / step
+    if hourly and (parts < 1 or abs(parts - round(parts)) > 1e-9):
+        raise StudyError(
+            "regimes and slow volatility move every full hour, so an hour must be a whole number of steps",
+            key="step",
+            value=format_duration(step),
+            fix="use a step that divides 1h",
+        )
+    return round(steps)
+
+
+def _check_axes(axes: PathAxes) -> None:
+    for name, rule, holds in (
+        ("volatility", "must be positive", 0 < axes.volatility < np.inf),
+        ("depth", "must be positive", 0 < axes.depth < np.inf),
+        ("correlation", "must lie in [-1, 1]", -1 <= axes.correlation <= 1),
+    ):
+        if not holds:
+            raise StudyError(rule, key=f"axes.{name}", value=getattr(axes, name))
+
+
+def compose(
+    model: MarketModel,
+    scenario: RegimeScenario | ReplayScenario | ShockScenario,
+    *,
+    markets: Sequence[str],
+    horizon: float,
+    step: float,
+    seed: int,
+    axes: PathAxes = PathAxes(),
+    history: PriceHistory | None = None,
+) -> PathSource:
+    """Return the source of paths of one scenario; horizon and step in seconds, any selection of markets."""
+    known = list(model.markets)
+    for name in markets:
+        if name not in known:
+            raise StudyError("is not a market of the model", key="markets", value=name, fix=did_you_mean(name, known))
+    if not 0 <= seed < 2**64:
+        raise StudyError("must be a whole number in [0, 2^64)", key="seed", value=seed)
+    _check_axes(axes)
+    steps = _steps(model, horizon, step)
+    of = [model.markets[name] for name in markets]
+    prices = np.array([market.price for market in of])
+    depth_usd = axes.depth * np.array([market.depth_usd for market in of])
+    keys = round_keys(seed, stream_of(model.stream or model.name))
+    if isinstance(scenario, RegimeScenario):
+        terms = _terms(
+            model, scenario, of, [known.index(name) for name in markets], prices, depth_usd, steps, step, axes
+        )
+        return PathSource(scenario, tuple(markets), step, steps, prices, keys, terms)
+    if isinstance(scenario, ShockScenario):
+        beta = np.array([market.jump_beta for market in model.markets.values()])
+        block = shock.build(
+            scenario, markets=markets, known=known, beta=beta, prices=prices, depth=depth_usd / prices,
+            steps=steps, step=step,
+        )  # fmt: skip
+        return PathSource(scenario, tuple(markets), step, steps, prices, keys, None, block)
+    if history is None:
+        raise StudyError("a replay needs its price file", key=f"scenarios.{scenario.name}", value=scenario.replay)
+    sigma = np.array([market.volatility for market in of]) / np.sqrt(diffusion.YEAR)
+    phi, floor = (model.depth.phi, model.depth.floor) if model.depth else (0.0, 0.0)
+    block, report = replay.build(
+        scenario, history, markets=markets, depth_usd=depth_usd, sigma=sigma, phi=phi, floor=floor,
+        steps=steps, step=step,
+    )  # fmt: skip
+    return PathSource(
+        scenario, tuple(markets), step, steps, block.world[0, 0], keys, None, block, scenario.impact_share[0], report
+    )
+
+
+def _terms(
+    model: MarketModel,
+    scenario: RegimeScenario,
+    of: list[Market],
+    selected: list[int],
+    prices: np.ndarray,
+    depth_usd: np.ndarray,
+    steps: int,
+    step: float,
+    axes: PathAxes,
+) -> Terms:
+    chain = model.regimes
+    if scenario.start not in (*chain.states, STATIONARY):
+        raise StudyError(
+            "is not a regime of the market model",
+            key=f"scenarios.{scenario.name}",
+            value=scenario.start,
+            fix=did_you_mean(scenario.start, chain.states),
+        )
+    ids = np.array([market_id(name) for name in model.markets], dtype=np.uint64)
+    try:
+        jump_terms, compensator = jumps.build(
+            model.jumps, of, chain.values("jump_intensity"), axes.volatility * chain.values("jump_size")
+        )
+    except ValueError as infinite:
+        raise StudyError(str(infinite), key="axes.volatility", value=axes.volatility) from None
+    steps_per_knot, knots = knot_grid(steps, step, KNOT_SECONDS)
+    return Terms(
+        regime=regimes.build(chain, None if scenario.start == STATIONARY else scenario.start, scenario.held),
+        volatility=volatility.build(model.volatility, regimes.HOUR),
+        jump=jump_terms,
+        diffusion=diffusion.build(
+            ids,
+            np.array(selected),
+            diffusion.correlation_matrix(list(model.markets), model.correlation),
+            chain.values("correlation"),
+            axes.correlation,
+            axes.volatility * np.outer(chain.values("volatility"), [market.volatility for market in of]),
+            np.array([market.drift for market in of]) - compensator,
+        ),
+        depth=depth.build(
+            model.depth, depth_usd / prices, chain.values("depth"), chain.values("volatility"), step, steps_per_knot
+        ),
+        premium=premium.build(model.premium, chain.states, step, steps_per_knot),
+        ids=ids[selected],
+        prices=prices,
+        # 1e-9: an hour boundary must not fall into the hour before by rounding of t x step.
+        clock=np.floor(np.arange(steps + 1) * (step / regimes.HOUR) + 1e-9).astype(np.int64),
+        step=step,
+        steps_per_knot=steps_per_knot,
+        knots=knots,
+    )

@@ -1,0 +1,92 @@
+"""Depth of the venue's book: falls with volatility and with jumps, and recovers.
+
+Equations    ln D = ln D0 + ln d(s) - phi ln(sigma(t) / sigma0) + n(t) - h(t),  D >= floor x D0,
+             dn = -kappa n dt + eta dB (per market),  dh = -kappa h dt, h <- h + k |jump| at a jump.
+             Exact: n at knots about 5 minutes apart (between them linear), h at every step. A jump counts
+             from the end of its step. sigma(t) / sigma0 is the regime's multiple x the slow volatility of
+             this path; the volatility axis scales sigma0 too and so does not move depth, except by k.
+             In a replay sigma(t) is realised volatility (`paths.replay`) and h = 0.
+Parameters   `phi`; `jump_sensitivity` k per log point of the market's own jump; `half_life` of n and h;
+             `sd`, stationary standard deviation of n; `floor`, share of D0.
+Axes         `depth` multiplies D, floor included.
+Calibration  configs/markets/house.yaml names its sources.
+Cannot       empty one side only, react to this venue's own liquidations (that is impact), or vanish.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, NamedTuple
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from stress.kernels.jit import kernel
+from stress.kernels.mean_reversion import between_knots, fill_noise, kept
+from stress.kernels.rng import DEPTH
+from stress.stages import Exact
+
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+class Depth(BaseModel):
+    """Parameters; see the module."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
+    phi: NotNegative
+    jump_sensitivity: NotNegative
+    half_life: Annotated[Exact, Field(gt=0)]
+    sd: NotNegative
+    floor: Annotated[float, Field(ge=0, lt=1)]
+
+
+class DepthTerms(NamedTuple):
+    """What the kernel reads."""
+
+    base: np.ndarray  # (m,) D0 in base units, axis included
+    multiple: np.ndarray  # (states,) ln d(s) - phi ln m(s)
+    phi: float
+    jump_sensitivity: float
+    keep: float  # of h over a step
+    keep_knot: float  # of n over a knot interval
+    sd: float
+    floor: float
+
+
+def build(
+    parameters: Depth | None,
+    base: np.ndarray,
+    regime_depth: np.ndarray,
+    regime_volatility: np.ndarray,
+    step: float,
+    steps_per_knot: int,
+) -> DepthTerms:
+    """Return the terms; None keeps depth at D0 x d(s)."""
+    if parameters is None:
+        return DepthTerms(base, np.log(regime_depth), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    return DepthTerms(
+        base=base,
+        multiple=np.log(regime_depth) - parameters.phi * np.log(regime_volatility / regime_volatility[0]),
+        phi=parameters.phi,
+        jump_sensitivity=parameters.jump_sensitivity,
+        keep=kept(parameters.half_life, step),
+        keep_knot=kept(parameters.half_life, step * steps_per_knot),
+        sd=parameters.sd,
+        floor=parameters.floor,
+    )
+
+
+@kernel
+def walk(keys, path, terms, ids, clock, steps_per_knot, regime, slow, travelled, knots, out):
+    """Write depth in base units into `out` (S + 1, m); slow (hours,) is ln volatility, knots is work space."""
+    for i in range(len(ids)):
+        if terms.sd > 0.0:
+            fill_noise(keys, ids[i], path, DEPTH, terms.keep_knot, terms.sd, False, knots)
+        hit = 0.0
+        for t in range(len(out)):
+            if t > 0:
+                hit = terms.keep * hit + terms.jump_sensitivity * travelled[t - 1, i]
+            x = terms.multiple[regime[clock[t]]] - terms.phi * slow[clock[t]] - hit
+            if terms.sd > 0.0:
+                x += between_knots(knots, t, steps_per_knot)
+            out[t, i] = terms.base[i] * max(math.exp(x), terms.floor)

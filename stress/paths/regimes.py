@@ -1,0 +1,110 @@
+"""Three-state (or any-state) regime chain: calm, stress, panic.
+
+Equations    s(h + 1) ~ P[s(h), ·] at every full hour h; s is constant within the hour and common to all
+             markets. One uniform per hour moves the chain by inverse CDF.
+Parameters   `hourly_transition` P (rows sum to 1). Per state, as multiples of the first state's world:
+             `volatility`, `jump_intensity`, `jump_size`, `depth`; `correlation` w in [0, 1] blends the
+             correlation matrix, R_s = (1 - w) R + w 11' (always positive semi-definite).
+Start        a named state at t = 0, or the stationary law; `held` pins it.
+Calibration  configs/markets/house.yaml names its sources.
+Cannot       make regimes of one market alone, durations other than geometric, or a regime that starts in
+             the middle of an hour.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, NamedTuple, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from stress.kernels.jit import kernel
+from stress.kernels.rng import COMMON, REGIME, uniforms
+
+HOUR = 3600.0
+
+Multiple = Annotated[float, Field(ge=0)]
+
+
+class Regime(BaseModel):
+    """What one state does to the other layers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    volatility: Annotated[float, Field(gt=0)] = 1.0
+    jump_intensity: Multiple = 1.0
+    jump_size: Multiple = 1.0
+    depth: Annotated[float, Field(gt=0)] = 1.0
+    correlation: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+class Regimes(BaseModel):
+    """The states in order, and the chain between them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    states: dict[str, Regime] = {"calm": Regime()}
+    hourly_transition: tuple[tuple[float, ...], ...] = ((1.0,),)
+
+    @model_validator(mode="after")
+    def _is_a_chain(self) -> Self:
+        matrix = self.matrix
+        if matrix.shape != (len(self.states), len(self.states)):
+            raise ValueError(f"hourly_transition must be {len(self.states)} x {len(self.states)}, one row per state")
+        if (matrix < 0).any() or not np.allclose(matrix.sum(axis=1), 1, rtol=0, atol=1e-12):
+            raise ValueError("every row of hourly_transition must be probabilities that sum to 1")
+        return self
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """P, (states, states)."""
+        rows = self.hourly_transition
+        if len({len(row) for row in rows}) != 1:
+            raise ValueError("hourly_transition must have rows of equal length")
+        return np.array(rows, dtype=np.float64)
+
+    @property
+    def stationary(self) -> np.ndarray:
+        """The law pi with pi P = pi, (states,); least squares, so a chain with one state has it too."""
+        count = len(self.states)
+        system = np.vstack([self.matrix.T - np.eye(count), np.ones(count)])
+        return np.linalg.lstsq(system, np.append(np.zeros(count), 1.0), rcond=None)[0]
+
+    def values(self, field: str) -> np.ndarray:
+        """One field of all states, (states,)."""
+        return np.array([getattr(state, field) for state in self.states.values()], dtype=np.float64)
+
+
+class RegimeTerms(NamedTuple):
+    """What the kernel reads: cumulative laws whose last column is 1."""
+
+    start: np.ndarray  # (states,)
+    move: np.ndarray  # (states, states)
+
+
+def build(regimes: Regimes, start: str | None, held: bool) -> RegimeTerms:
+    """Return the terms of a chain that starts in `start`, or in the stationary law if None."""
+    law = regimes.stationary if start is None else np.array([float(name == start) for name in regimes.states])
+    matrix = np.eye(len(law)) if held else regimes.matrix
+    terms = RegimeTerms(np.cumsum(law), np.cumsum(matrix, axis=1))
+    # A sum of 1 - 1e-17 must not let a uniform fall beyond the last state.
+    terms.start[-1] = 1.0
+    terms.move[:, -1] = 1.0
+    return terms
+
+
+@kernel
+def _inverse(cumulative, u):
+    state = 0
+    while u >= cumulative[state]:
+        state += 1
+    return state
+
+
+@kernel
+def walk(keys, path, terms, out):
+    """Write the state of every hour into `out` (hours,) int8; group and output word of a number = hour."""
+    state = 0
+    for hour in range(len(out)):
+        if hour % 4 == 0:
+            u = uniforms(keys, COMMON, hour // 4, path, REGIME, 0)
+        state = _inverse(terms.start if hour == 0 else terms.move[state], u[hour % 4])
+        out[hour] = state

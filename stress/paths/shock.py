@@ -1,0 +1,92 @@
+"""Deterministic shock: one path, flat, then a log-linear move, then flat; oracle and venue fail as stated.
+
+Equations    ln W_i(t) = ln W_i(0) + ln(1 + x_i) clip((t - at) / over, 0, 1); depth = D0 before `at`,
+             D0 x multiple from `at` on; premium 0.
+Parameters   `stress.scenarios.ShockScenario`: size, speed (`over`), breadth (`shocks`, `others`),
+             liquidity (`depth`), frozen oracle, outage of the venue.
+Calibration  none: a shock is chosen, not fitted.
+Cannot       say how likely it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from stress.errors import StudyError, did_you_mean
+from stress.kernels.venue import ACTIONS, PathBlock
+from stress.scenarios import Between, ShockScenario
+from stress.stages import format_duration
+
+
+def _log_moves(scenario: ShockScenario, markets: Sequence[str], known: Sequence[str], beta: np.ndarray) -> np.ndarray:
+    """Return the log move of each market, (m,)."""
+    for name in scenario.shocks:
+        if name not in known:
+            raise StudyError(
+                "is not a market of the model",
+                key=f"scenarios.{scenario.name}.shocks",
+                value=name,
+                fix=did_you_mean(name, known),
+            )
+    named = {name: math.log1p(size) for name, size in scenario.shocks.items()}
+    if scenario.others == "still":
+        return np.array([named.get(market, 0.0) for market in markets])
+    (leader, move), *_ = named.items()
+    return move * beta[[known.index(market) for market in markets]] / beta[known.index(leader)]
+
+
+def _during(outage: Between, times: np.ndarray, step: float, key: str) -> np.ndarray:
+    flags = (times >= outage.from_) & (times < outage.to)
+    if not flags.any():
+        raise StudyError(
+            "no step of the study falls into it",
+            key=key,
+            value=f"{format_duration(outage.from_)} to {format_duration(outage.to)}",
+            fix=f"make it at least one step of {format_duration(step)} long, inside the horizon",
+        )
+    return flags
+
+
+def build(
+    scenario: ShockScenario,
+    *,
+    markets: Sequence[str],
+    known: Sequence[str],
+    beta: np.ndarray,
+    prices: np.ndarray,
+    depth: np.ndarray,
+    steps: int,
+    step: float,
+) -> PathBlock:
+    """Return the one path; prices and depth (m,) at t = 0 in USD and base units, beta of all `known` markets."""
+    key = f"scenarios.{scenario.name}"
+    times = np.arange(steps + 1) * step
+    if times[-1] < scenario.at + scenario.over:
+        raise StudyError(
+            "the move ends after the horizon",
+            key=key,
+            value=f"at {format_duration(scenario.at)} over {format_duration(scenario.over)}",
+            fix=f"end it within the horizon of {format_duration(float(times[-1]))}",
+        )
+    moves = _log_moves(scenario, markets, known, beta)
+    progress = np.clip((times - scenario.at) / scenario.over, 0.0, 1.0)
+    shape = (1, steps + 1, len(markets))
+    oracle, venue = np.zeros(shape, np.uint8), np.zeros(shape[:2], np.uint8)
+    if scenario.oracle_outage:
+        oracle[0, _during(scenario.oracle_outage, times, step, f"{key}.oracle_outage")] = 1
+    if scenario.venue_outage:
+        bits = sum(ACTIONS[action] for action in set(scenario.venue_outage.blocks))
+        venue[0, _during(scenario.venue_outage, times, step, f"{key}.venue_outage")] = bits
+    return PathBlock(
+        first_path=0,
+        world=prices * np.exp(progress[:, None] * moves)[None],
+        depth=(depth * np.where(times >= scenario.at, scenario.depth, 1.0)[:, None])[None],
+        premium=np.zeros(shape),
+        external_premium=np.zeros(shape),
+        oracle_outage=oracle,
+        venue_outage=venue,
+        regime=np.full(shape[:2], -1, np.int8),
+    )
