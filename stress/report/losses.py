@@ -1,0 +1,213 @@
+"""How large losses are and who carries them: the named cells in numbers, by size, by payer, by market."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import numpy as np
+
+from stress.measures import wilson
+from stress.report import figures
+from stress.report.document import Block, Figure, Section, Table, Text
+from stress.report.formats import per_million, percent, significant, usd, usd_bounds, usd_interval
+from stress.report.reading import EVENTS, PARTS, Reading, ScenarioView, is_number
+from stress.vocabulary import ATTRIBUTION_RULE, MARKET_OUTCOMES, Term
+
+NEVER = "cannot occur under these rules"
+
+
+def named_cells(reading: Reading) -> Section:
+    """The risk table of each scenario: probabilities, tail measures and what the venue still carries."""
+    names = [name for name, _ in reading.pair]
+    blocks: list[Block] = []
+    if reading.cell_axes:
+        blocks.append(Text(tuple(f"{name.capitalize()}: {reading.describe(cell)}." for name, cell in reading.pair)))
+    for scenario in reading.scenarios:
+        paths = int(reading.number("paths", scenario, reading.headline))
+        counted = "one historical path" if scenario.one_path else f"{paths:,} paths, 95 % intervals"
+        rows = tuple(
+            (words, *(say(reading, scenario, cell) for _, cell in reading.pair)) for words, say in _measures(reading)
+        )
+        blocks.append(Table(f"{scenario.name}: {reading.horizon}, {counted}", ("measure", *names), rows))
+    return Section("cells", f"{' and '.join(names)} in numbers".capitalize(), tuple(blocks))
+
+
+Say = Callable[[Reading, ScenarioView, dict[str, int]], str]
+
+
+def _measures(reading: Reading) -> Iterator[tuple[str, Say]]:
+    for event, words in EVENTS.items():
+        yield f"P({words})", partial(_event_words, event=event)
+    for outcome in ("mutualised_loss", "bad_debt", "liquidated_notional", "adl_notional"):
+        yield f"mean {outcome.replace('_', ' ').replace('adl', 'deleveraged')}", partial(_mean_words, outcome=outcome)
+    yield "VaR 99 % of mutualised loss", partial(_tail_words, name="var_99")
+    yield "expected shortfall 99 % of mutualised loss", partial(_tail_words, name="es_99")
+    for name, words, say in (
+        ("worst_loss", "worst path's mutualised loss", usd),
+        ("open_interest", "open interest carried at the start", usd),
+        ("loss_per_open_interest", "mean mutualised loss per open interest", per_million),
+        ("mean_liquidatable_at_start", "accounts liquidatable at the start", "{:,.0f}".format),
+        ("margin_efficiency", "open interest per USD of traders' equity", significant),
+    ):
+        yield words, partial(_number_words, name=name, say=say)
+
+
+def _event_words(reading: Reading, scenario: ScenarioView, cell: dict[str, int], event: str) -> str:
+    if event == "adl" and not reading.possible("adl_shortfall"):
+        return NEVER
+    if reading.failed(scenario, cell):
+        return "failed"
+    estimate = reading.estimate(scenario, cell, event)
+    if scenario.one_path:
+        return "happened" if estimate.events else "did not happen"
+    return str(estimate)
+
+
+def _mean_words(reading: Reading, scenario: ScenarioView, cell: dict[str, int], outcome: str) -> str:
+    mean, error = (reading.number(f"{stem}_{outcome}", scenario, cell) for stem in ("mean", "se"))
+    if not is_number(mean):
+        return "failed"
+    return usd(mean) if scenario.one_path else usd_interval(mean, error)
+
+
+def _tail_words(reading: Reading, scenario: ScenarioView, cell: dict[str, int], name: str) -> str:
+    if scenario.one_path:
+        return "not from one path"
+    return usd_bounds(*(reading.number(f"{name}{end}", scenario, cell) for end in ("", "_low", "_high")))
+
+
+def _number_words(
+    reading: Reading, scenario: ScenarioView, cell: dict[str, int], name: str, say: Callable[[float], str]
+) -> str:
+    value = reading.number(name, scenario, cell)
+    return say(value) if is_number(value) else "not available"
+
+
+def exceedance(reading: Reading) -> Section | None:
+    """How large the loss is when it comes, against the fund."""
+    scenarios = [scenario for scenario in reading.scenarios if not scenario.one_path]
+    if not scenarios:
+        return None
+    edges = np.asarray(reading.data["bin_edges"].values, dtype=float)
+    fund = reading.fund
+    lines = [(fund, f"insurance fund {usd(fund)}")] if fund > 0 and np.isfinite(fund) else []
+    panels, rows = [], []
+    for scenario in scenarios:
+        curves = [_curve(reading, scenario, name, cell, edges) for name, cell in reading.pair]
+        bound = reading.estimate(scenario, reading.headline)
+        panels.append(figures.exceedance(scenario.name, curves, lines, f"No path had a mutualised loss:\n{bound}"))
+        rows += _exceedance_rows(scenario, curves)
+    table = Table(
+        f"P(mutualised loss within {reading.horizon} larger than the threshold), 95 % intervals",
+        ("scenario", "threshold", *(name for name, _ in reading.pair)),
+        tuple(rows),
+        folded=True,
+    )
+    caption = (
+        f"Probability that the mutualised loss within {reading.horizon} exceeds the amount on the horizontal axis; bands are "
+        "95 % intervals. Both axes are logarithmic. Mutualised loss is what remains after the insurance fund has paid; the "
+        "dotted line shows the fund's balance at the start for scale."
+    )
+    figure = Figure(
+        "loss-exceedance",
+        "Loss exceedance curves of the named cells; the table below has the numbers.",
+        caption,
+        tuple(panels),
+        table,
+    )
+    return Section("exceedance", "How large a loss", (figure,))
+
+
+def _curve(
+    reading: Reading, scenario: ScenarioView, name: str, cell: dict[str, int], edges: np.ndarray
+) -> figures.Curve:
+    counts = reading.array("histogram_mutualised_loss", scenario, cell).astype(np.int64)
+    paths = int(reading.number("paths", scenario, cell))
+    # Bin i counts losses above edges[i]; what exceeds edges[i] is everything from bin i on.
+    above = counts[::-1].cumsum()[::-1]
+    low, high = wilson(above, paths)
+    # The first bin holds everything below the first positive edge: no threshold of its own on a logarithmic axis.
+    return figures.Curve(name, edges[1 : len(above)], above[1:] / paths, low[1:], high[1:])
+
+
+def _exceedance_rows(scenario: ScenarioView, curves: Sequence[figures.Curve]) -> list[tuple[str, ...]]:
+    seen = np.flatnonzero(np.any([curve.value > 0 for curve in curves], axis=0))
+    if not len(seen):
+        return []
+    chosen = np.unique(np.linspace(seen[0], seen[-1], 8).round().astype(int))
+    rows = []
+    for i in chosen:
+        words = [
+            f"{percent(c.value[i])} ({percent(c.low[i], unit=False)}–{percent(c.high[i])})"
+            if c.value[i]
+            else f"< {percent(c.high[i])}"
+            for c in curves
+        ]
+        rows.append((scenario.name, usd(curves[0].threshold[i]), *words))
+    return rows
+
+
+def who_pays(reading: Reading) -> Section:
+    """Who carries the losses of defaulted accounts, in the order in which a loss meets them."""
+    panels, rows = [], []
+    for scenario in reading.scenarios:
+        series = [(name, [_bar(reading, scenario, cell, part) for part in PARTS]) for name, cell in reading.pair]
+        panels.append(figures.who_pays(scenario.name, list(PARTS.values()), series, NEVER))
+        for part, words in PARTS.items():
+            said = (
+                _mean_words(reading, scenario, cell, part) if reading.possible(part) else NEVER
+                for _, cell in reading.pair
+            )
+            rows.append((scenario.name, words, *said))
+    many = any(not scenario.one_path for scenario in reading.scenarios)
+    caption = (
+        f"{'Means over all paths with 95 % intervals' if many else 'Amounts on the path'}, {reading.horizon}, in the "
+        "order in which a loss meets them. The insurance fund's bar is no part of mutualised loss; the others add up to it."
+    )
+    table = Table("Who pays", ("scenario", "who", *(name for name, _ in reading.pair)), tuple(rows))
+    alt = "Bars of who pays, from the insurance fund to unresolved bad debt; the table below has the numbers."
+    return Section("who-pays", "Who pays", (Figure("who-pays", alt, caption, tuple(panels), table),))
+
+
+def _bar(reading: Reading, scenario: ScenarioView, cell: dict[str, int], part: str) -> figures.Bar | None:
+    if not reading.possible(part):
+        return None
+    mean, error = (reading.number(f"{stem}_{part}", scenario, cell) for stem in ("mean", "se"))
+    if not is_number(mean):
+        return figures.Bar(0.0, 0.0, "failed")
+    return figures.Bar(mean, 1.959963984540054 * error if is_number(error) else 0.0, usd(mean))
+
+
+def by_market(reading: Reading) -> Section:
+    """Each market's share, by the stated attribution rule; the parts of the mutualised loss folded below."""
+    parts = [term for term in MARKET_OUTCOMES if term.name in PARTS]
+    whole = [term for term in MARKET_OUTCOMES if term not in parts]
+    blocks: list[Block] = [Text.of(f"Attribution: {ATTRIBUTION_RULE}.")]
+    for name, cell in reading.pair:
+        caption = f"{name.capitalize()} cell, means per path, {reading.horizon}"
+        note = "; dislocation is the largest distance of the venue's mid from the world price"
+        blocks.append(_market_table(reading, cell, whole, caption + note, folded=False))
+        blocks.append(_market_table(reading, cell, parts, f"{caption}: the parts of mutualised loss", folded=True))
+    return Section("markets", "Market by market", tuple(blocks))
+
+
+def _market_table(
+    reading: Reading, cell: dict[str, int], terms: Sequence[Term], caption: str, *, folded: bool
+) -> Table:
+    rows = []
+    for scenario in reading.scenarios:
+        values = [reading.array(f"mean_{term.name}_by_market", scenario, cell) for term in terms]
+        for i, market in enumerate(reading.study.markets):
+            words = (_market_words(reading, term, float(value[i])) for term, value in zip(terms, values, strict=True))
+            rows.append((scenario.name, market, *words))
+    heads = (term.name.replace("_", " ").replace("adl", "ADL") for term in terms)
+    return Table(caption, ("scenario", "market", *heads), tuple(rows), folded=folded)
+
+
+def _market_words(reading: Reading, term: Term, value: float) -> str:
+    if not is_number(value):
+        return "failed"
+    if not reading.possible(term.name):
+        return NEVER
+    return percent(value) if term.unit == "fraction" else usd(value)

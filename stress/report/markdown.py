@@ -1,0 +1,52 @@
+"""The report as Markdown for a forum or a pull request, with its figures as PNG files beside it."""
+
+from __future__ import annotations
+
+from stress.report import figures
+from stress.report.document import Block, Code, Document, Figure, Table, Text
+
+_SPECIAL = str.maketrans(
+    {"|": r"\|", "<": "&lt;", ">": "&gt;", "\n": " ", "`": r"\`", "*": r"\*", "_": r"\_", "[": r"\["}
+)
+
+
+def render(document: Document) -> tuple[str, dict[str, bytes]]:
+    """Return the text, and the figures by the file name under which the text shows them."""
+    verdict = document.verdict
+    pictures: dict[str, bytes] = {}
+    lines = [f"# {_said(document.title)}", f"*{_said(document.question)}*"]
+    lines += [f"> **{_said(verdict.headline)}** {_said(verdict.sentence)}", _table(verdict.table)]
+    lines += [_said(line) for line in verdict.small_print]
+    for section in document.sections:
+        lines.append(f"## {_said(section.title)}")
+        for block in section.blocks:
+            lines.append(_block(block, pictures))
+    return "\n\n".join(lines) + "\n", pictures
+
+
+def _block(block: Block, pictures: dict[str, bytes]) -> str:
+    if isinstance(block, Text):
+        return _said(block.items[0]) if len(block.items) == 1 else "\n".join(f"- {_said(item)}" for item in block.items)
+    if isinstance(block, Code):
+        return "\n".join(("```", *block.lines, "```"))
+    if isinstance(block, Table):
+        return _table(block)
+    return _figure(block, pictures)
+
+
+def _figure(figure: Figure, pictures: dict[str, bytes]) -> str:
+    file = f"{figure.name}.png"
+    pictures[file] = figures.png(figure)
+    return f"![{_said(figure.alt)}]({file})\n\n{_said(figure.caption)}\n\n{_table(figure.table)}"
+
+
+def _table(table: Table) -> str:
+    rows = [table.columns, tuple("---" for _ in table.columns), *table.rows]
+    text = "\n".join(f"| {' | '.join(_said(cell) if row is not rows[1] else cell for cell in row)} |" for row in rows)
+    if table.folded:
+        return f"<details><summary>{_said(table.caption)}</summary>\n\n{text}\n\n</details>"
+    return f"{_said(table.caption)}\n\n{text}"
+
+
+def _said(text: str) -> str:
+    return text.translate(_SPECIAL)

@@ -1,0 +1,300 @@
+"""What the report reads out of a run: the headline cells, their estimates, and the words of a scenario."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from stress.measures import Standing, standing
+from stress.report.formats import axis_field, axis_label, axis_value, probability, span, stated
+
+EVENTS = {
+    "mutualised_loss": "mutualised loss",
+    "fund_exhaustion": "insurance fund exhausted",
+    "adl": "auto-deleveraging",
+    "market_makers_default": "market makers below zero",
+}
+
+# The parts of who pays, in the order in which a loss meets them.
+PARTS: dict[str, str] = {
+    "fund_paid": "insurance fund",
+    "provider_default_loss": "backstop vault",
+    "adl_shortfall": "ADL (deleveraged winners)",
+    "socialized_loss": "socialized loss",
+    "unresolved_bad_debt": "unresolved bad debt",
+}
+# The rules, by how their names begin, without which a part cannot occur; unresolved bad debt needs none.
+_MAKERS = {
+    "fund_paid": "insurance_fund",
+    "provider_default_loss": "backstop_vault",
+    "adl_shortfall": "adl_",
+    "socialized_loss": "socialized_loss",
+}
+# Axes that a heat map shows first, rows before columns; the others become slices.
+_HEAT_MAP_AXES = ("leverage_cap", "oracle_delay", "maintenance_to_initial_ratio")
+# A multiplier of 1 leaves the calibrated market as it is; a correlation shift of 0 likewise.
+_NEUTRAL = {"volatility": 1.0, "depth": 1.0, "correlation": 0.0}
+
+Index = Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A probability with everything that it needs to be a result."""
+
+    events: int
+    paths: int
+    value: float
+    low: float
+    high: float
+    exact_low: float
+    exact_high: float
+
+    def __str__(self) -> str:
+        if not self.paths:
+            return "failed"
+        return probability(self.events, self.paths, self.value, self.low, self.high, (self.exact_low, self.exact_high))
+
+
+@dataclass(frozen=True)
+class ScenarioView:
+    """One scenario with its place in the store and the words that qualify its probabilities."""
+
+    index: int
+    name: str
+    kind: str
+    given: str
+    share: float | None
+    one_path: bool
+
+
+class Reading:
+    """A run as the report sees it: the store, the study, and which cells and slices to show."""
+
+    def __init__(self, run: Any) -> None:
+        self.run = run
+        self.data: xr.Dataset = run.data
+        self.study: Any = run.study
+        self.plan: Any = run.plan
+        self.cell_axes = tuple(self.plan.cell_axes)
+        self.path_axes = tuple(name for name in self.plan.path_axes if name != "scenario")
+        self.scenarios = tuple(self._scenario(i, s) for i, s in enumerate(self.plan.path_axes["scenario"]))
+        self.current = self._cell(self.plan.current_index)
+        self.proposed = self._cell(self.plan.proposed_index)
+        self.event: str = self.study.tolerance.measure
+        self.tolerance: float = self.study.tolerance.probability
+        self.neutral = {name: self._neutral(name) for name in self.path_axes}
+
+    # ---------------------------------------------------------------- cells
+
+    def _cell(self, index: tuple[int, ...] | None) -> dict[str, int] | None:
+        return None if index is None else dict(zip(self.cell_axes, index, strict=True))
+
+    def _neutral(self, axis: str) -> int:
+        values = np.asarray(self.plan.path_axes[axis], dtype=float)
+        return int(np.argmin(np.abs(values - _NEUTRAL.get(axis, values[0]))))
+
+    @property
+    def headline(self) -> dict[str, int]:
+        """The cell that the verdict is about: the proposed one, else the current one, else the first."""
+        return self.proposed or self.current or dict.fromkeys(self.cell_axes, 0)
+
+    @property
+    def pair(self) -> list[tuple[str, dict[str, int]]]:
+        """The headline cells by name: current and proposed, as far as the study names them."""
+        named = [("current", self.current), ("proposed", self.proposed)]
+        found = [(name, cell) for name, cell in named if cell is not None]
+        return found or [("first cell", self.headline)]
+
+    @property
+    def changed(self) -> list[str]:
+        """The axes on which the proposed cell differs from the current one."""
+        if self.current is None or self.proposed is None:
+            return []
+        return [name for name in self.cell_axes if self.current[name] != self.proposed[name]]
+
+    def value_of(self, axis: str, position: int) -> str:
+        """Return one value of an axis as text."""
+        return axis_value(axis, (self.plan.cell_axes | self.plan.path_axes)[axis][position])
+
+    def describe(self, cell: Index, axes: tuple[str, ...] | None = None) -> str:
+        """Return a cell in words: leverage cap 40x, oracle delay 60s."""
+        names = self.cell_axes if axes is None else axes
+        return ", ".join(f"{axis_label(name)} {self.value_of(name, cell[name])}" for name in names)
+
+    def cells(self) -> Iterator[dict[str, int]]:
+        """Yield every cell in the order of the store."""
+        sizes = (range(len(self.plan.cell_axes[name])) for name in self.cell_axes)
+        for index in itertools.product(*sizes):
+            yield dict(zip(self.cell_axes, index, strict=True))
+
+    # ------------------------------------------------------------ estimates
+
+    def array(self, name: str, scenario: ScenarioView, cell: Index) -> np.ndarray:
+        """Return what a variable holds for one cell: a scalar, or its own dimensions (market, block, bin)."""
+        values, dims = self._held(name)
+        at = {"scenario": scenario.index, **self.neutral, **cell}
+        return values[tuple(at.get(dim, slice(None)) for dim in dims)]
+
+    @functools.cache  # noqa: B019 - a reading lives as long as one report
+    def _held(self, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
+        variable = self.data[name]
+        return np.asarray(variable.values), tuple(str(dim) for dim in variable.dims)
+
+    def number(self, name: str, scenario: ScenarioView, cell: Index) -> float:
+        """Return a scalar variable for one cell."""
+        return float(self.array(name, scenario, cell))
+
+    def estimate(self, scenario: ScenarioView, cell: Index, event: str | None = None) -> Estimate:
+        """Return the probability of an event in one cell; by default the event that the tolerance is about."""
+        event = event or self.event
+        stem = f"probability_{event}"
+        return Estimate(
+            int(self.number(f"events_{event}", scenario, cell)),
+            int(self.number("paths", scenario, cell)),
+            *(
+                self.number(f"{stem}{end}", scenario, cell)
+                for end in ("", "_low", "_high", "_exact_low", "_exact_high")
+            ),
+        )
+
+    def standing(self, estimate: Estimate) -> Standing:
+        """Return where the whole exact interval lies; one that holds the tolerance decides nothing."""
+        tolerance = self.study.tolerance
+        return str(standing(estimate.events, estimate.paths, tolerance.probability, tolerance.confidence))  # type: ignore[return-value]
+
+    def failed(self, scenario: ScenarioView, cell: Index) -> bool:
+        """Whether the cell has no result; the reason stands among the run's failures."""
+        return bool(self.array("failed", scenario, cell)) if "failed" in self.data else False
+
+    def possible(self, part: str) -> bool:
+        """Whether any preset has a rule for this part of the loss (a number that is there is never hidden)."""
+        if part not in _MAKERS or any(_has(protocol, part) for protocol in self.protocols):
+            return True
+        return bool((self.data[f"mean_{part}"].fillna(0) != 0).any())
+
+    # ------------------------------------------------------------- scenarios
+
+    def _scenario(self, index: int, name: str) -> ScenarioView:
+        paths = int(self.data["paths"].isel(scenario=index).max())
+        scenario = self._named(name)
+        if scenario.kind == "regime":
+            share = self._share(scenario.start)
+            days = "" if share is None else f" ({stated(float(f'{share:.2g}'))} of days)"
+            verb = "held for the whole horizon in" if scenario.held else "that starts in"
+            return ScenarioView(
+                index, str(name), "regime", f"given a day {verb} {scenario.start}{days}", share, paths == 1
+            )
+        given = "on one historical path" if scenario.kind == "replay" else "given this shock"
+        return ScenarioView(index, str(name), scenario.kind, given, None, paths == 1)
+
+    def _named(self, name: str) -> Any:
+        return next(point.scenario for point in self.plan.path_points if point.values["scenario"] == name)
+
+    def _share(self, regime: str | None) -> float | None:
+        regimes = self.study.market.regimes
+        shares = dict(zip(regimes.states, regimes.stationary, strict=True))
+        return None if regime is None else float(shares[regime])
+
+    # ---------------------------------------------------------------- words
+
+    @property
+    def title(self) -> str:
+        """What the report is called."""
+        return f"{self.study.name}: {' and '.join(protocol.title for protocol in self.protocols)}"
+
+    @property
+    def asked(self) -> str:
+        """The probability that the study asks for: P(mutualised loss within 24h)."""
+        return f"P({EVENTS[self.event]} within {self.horizon})"
+
+    @property
+    def horizon(self) -> str:
+        """The horizon as text."""
+        return span(self.study.horizon)
+
+    @functools.cached_property
+    def protocols(self) -> tuple[Any, ...]:
+        """The resolved presets."""
+        return tuple(self.study.protocols)
+
+    def never(self, protocol: Any) -> list[str]:
+        """Return, for one preset, the parts of a loss that its rules make impossible."""
+        return [
+            f"{PARTS[part][0].upper()}{PARTS[part][1:]} cannot occur under these rules: the venue has none."
+            for part in _MAKERS
+            if not _has(protocol, part)
+        ]
+
+    @property
+    def fund(self) -> float:
+        """The insurance fund's balance at the start in the headline cell, USD."""
+        return self.number("fund", self.scenarios[0], self.headline)
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """What failed, by name and reason, as the store records it."""
+        listed = self.data.attrs.get("failures", ())
+        return tuple(str(entry) for entry in listed)
+
+    # --------------------------------------------------------------- replays
+
+    def start_of(self, scenario: ScenarioView) -> datetime | None:
+        """The moment at which a replay starts; None where time has no date."""
+        found = self._named(scenario.name)
+        return found.from_ if found.kind == "replay" else None
+
+    def trace(self, scenario: ScenarioView, cell: Index) -> np.ndarray | None:
+        """Return (S + 1, m) records of vocabulary.TRACE for the scenario's first path, where the run can replay it."""
+        replay = getattr(self.run, "trace", None)
+        return None if replay is None else replay(scenario.name, cell)
+
+    # ------------------------------------------------------------- heat maps
+
+    @functools.cached_property
+    def heat_axes(self) -> tuple[str, ...]:
+        """The axes of the heat map's rows and columns (at most two, of more than one value)."""
+
+        def rank(name: str) -> int:
+            field = axis_field(name)
+            return _HEAT_MAP_AXES.index(field) if field in _HEAT_MAP_AXES else len(_HEAT_MAP_AXES)
+
+        wide = [name for name in self.cell_axes if len(self.plan.cell_axes[name]) > 1]
+        return tuple(sorted(wide, key=rank)[:2])
+
+    @property
+    def slice_axes(self) -> tuple[str, ...]:
+        """The remaining cell axes, one heat map per combination of their values."""
+        return tuple(name for name in self.cell_axes if name not in self.heat_axes)
+
+    def lines(self, point: Index) -> list[list[dict[str, int]]]:
+        """Return the cells of one slice as the rows of a heat map; a single axis makes a single row."""
+        *_, rows, columns = (None, *self.heat_axes)
+        across = range(len(self.plan.cell_axes[columns]))
+        if rows is None:
+            return [[{**point, columns: x} for x in across]]
+        return [[{**point, rows: y, columns: x} for x in across] for y in range(len(self.plan.cell_axes[rows]))]
+
+    def slices(self) -> list[dict[str, int]]:
+        """Return every combination of the slice axes, the headline's own first."""
+        own = {name: self.headline[name] for name in self.slice_axes}
+        sizes = (range(len(self.plan.cell_axes[name])) for name in self.slice_axes)
+        every = [dict(zip(self.slice_axes, index, strict=True)) for index in itertools.product(*sizes)]
+        return [own, *(point for point in every if point != own)]
+
+
+def _has(protocol: Any, part: str) -> bool:
+    return any(mechanism.name.startswith(_MAKERS[part]) for mechanism, _ in protocol.rules())
+
+
+def is_number(value: float) -> bool:
+    """Whether a stored value is a result at all (failed cells hold NaN)."""
+    return math.isfinite(value)

@@ -1,0 +1,195 @@
+"""The answer in plain words: is it safer, by how much, how sure."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from stress.measures import Difference, Standing, compare_cells
+from stress.measures import unconditional as weighted_by_share
+from stress.report.document import Table, Verdict
+from stress.report.formats import axis_label, points, probability, stated, usd
+from stress.report.reading import Estimate, Reading, ScenarioView
+
+Direction = Literal["riskier", "safer", "no difference shown"]
+_SEVERITY: dict[Standing, int] = {"safe": 0, "undecided": 1, "risky": 2, "failed": 3}
+
+
+def difference_of(reading: Reading, scenario: ScenarioView) -> Difference | None:
+    """Return proposed minus current probability on the same paths, or None where it is not asked or not known."""
+    if reading.current is None or reading.proposed is None or reading.current == reading.proposed:
+        return None
+    here = {"scenario": scenario.index, **reading.neutral}
+    grid = (reading.data, reading.run.losses)
+    failed = any(reading.failed(scenario, cell) for cell in (reading.current, reading.proposed))
+    return None if failed else compare_cells(grid, grid, here | reading.current, here | reading.proposed, reading.event)
+
+
+def direction(difference: Difference) -> Direction:
+    """Return which way the proposal moves the probability, as far as the interval shows it."""
+    if not difference.significant:
+        return "no difference shown"
+    return "riskier" if difference.value > 0 else "safer"
+
+
+def give(reading: Reading) -> Verdict:
+    """Return the verdict on the proposed cell, or on the current one where nothing is proposed."""
+    random = [scenario for scenario in reading.scenarios if not scenario.one_path]
+    if not random:
+        return _outcome(reading)
+    headline = reading.headline
+    estimates = {scenario.name: reading.estimate(scenario, headline) for scenario in random}
+    differences = {scenario.name: difference_of(reading, scenario) for scenario in random}
+    decides = max(random, key=lambda s: (_severity(reading, estimates[s.name]), estimates[s.name].value))
+    estimate, difference = estimates[decides.name], differences[decides.name]
+    standing = reading.standing(estimate)
+    return Verdict(
+        headline=_headline(reading, decides, standing, difference),
+        sentence=_sentence(reading, decides, estimate),
+        colour=standing,
+        table=_table(reading, random, estimates, differences),
+        small_print=_small_print(reading, standing, estimate),
+    )
+
+
+def _severity(reading: Reading, estimate: Estimate) -> int:
+    return _SEVERITY[reading.standing(estimate)]
+
+
+def _headline(reading: Reading, scenario: ScenarioView, standing: Standing, difference: Difference | None) -> str:
+    limit = f"the {stated(reading.tolerance)} tolerance"
+    place = {"safe": f"within {limit}", "risky": f"above {limit}"}.get(standing, f"undecided against {limit}")
+    said = f"{direction(difference)}; {place}" if difference else place
+    where = f"{scenario.name}: " if len(reading.scenarios) > 1 else ""
+    return _sentence_case(f"{where}{said}.")
+
+
+def _sentence_case(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def _sentence(reading: Reading, scenario: ScenarioView, estimate: Estimate) -> str:
+    change = change_in_words(reading)
+    if change and reading.current is not None:
+        before = reading.estimate(scenario, reading.current)
+        said = f"{change}: {reading.asked} goes from {before} to {estimate}"
+    else:
+        said = f"{reading.asked} is {estimate}"
+    everyday = unconditional(reading, reading.headline)
+    beside = f"; on a day drawn at random {everyday}" if everyday else ""
+    return f"{_sentence_case(said)}, {scenario.given}{beside}. 95 % intervals, {estimate.paths:,} paths."
+
+
+def change_in_words(reading: Reading) -> str:
+    """Return the change from current to proposed, such as 'leverage cap 40x → 50x', or nothing."""
+    if reading.current is None or reading.proposed is None:
+        return ""
+    return ", ".join(
+        f"{axis_label(name)} {reading.value_of(name, reading.current[name])} → "
+        f"{reading.value_of(name, reading.proposed[name])}"
+        for name in reading.changed
+    )
+
+
+def unconditional(reading: Reading, cell: dict[str, int]) -> str:
+    """Return Σ stationary share × P(· | start) with its bounds, once every regime is in the study."""
+    starts = {s.name: (s.share, reading.estimate(s, cell)) for s in reading.scenarios if s.share is not None}
+    parts = [(share, estimate.events, estimate.paths) for share, estimate in starts.values() if share is not None]
+    if not parts or abs(sum(share for share, _, _ in parts) - 1) > 1e-9 or not all(paths for _, _, paths in parts):
+        return ""
+    value, low, high = weighted_by_share(parts)
+    return probability(sum(e for _, e, _ in parts), sum(n for _, _, n in parts), value, low, high, (low, high))
+
+
+def _table(
+    reading: Reading,
+    scenarios: list[ScenarioView],
+    estimates: dict[str, Estimate],
+    differences: dict[str, Difference | None],
+) -> Table:
+    columns = ["scenario", *(name for name, _ in reading.pair)]
+    paired = any(differences.values())
+    columns += ["change, same paths"] * paired + [f"against {stated(reading.tolerance)}"]
+    rows = []
+    for scenario in scenarios:
+        row = [f"{scenario.name}: {scenario.given}"]
+        row += [str(reading.estimate(scenario, cell)) for _, cell in reading.pair]
+        if paired:
+            difference = differences[scenario.name]
+            row.append(
+                f"{direction(difference)}: {points(difference.low, difference.value, difference.high)}"
+                if difference
+                else "–"
+            )
+        row.append(standing_in_words(reading.standing(estimates[scenario.name])))
+        rows.append(tuple(row))
+    everyday = [unconditional(reading, cell) for _, cell in reading.pair]
+    if all(everyday):
+        blanks = len(columns) - 1 - len(everyday)
+        rows.append(("a day drawn at random: regimes weighted by their share of days", *everyday, *["–"] * blanks))
+    caption = f"{reading.asked} with 95 % intervals; {_path_counts(scenarios, estimates)}."
+    return Table(caption, tuple(columns), tuple(rows))
+
+
+def standing_in_words(standing: Standing) -> str:
+    """Return the word for a cell, saying that an undecided one is a matter of more paths."""
+    return {"safe": "safe", "risky": "risky", "undecided": "undecided (not converged)", "failed": "failed"}[standing]
+
+
+def _path_counts(scenarios: list[ScenarioView], estimates: dict[str, Estimate]) -> str:
+    counts = {estimates[scenario.name].paths for scenario in scenarios}
+    if len(counts) == 1:
+        return f"{counts.pop():,} paths in each scenario"
+    return ", ".join(f"{scenario.name} {estimates[scenario.name].paths:,} paths" for scenario in scenarios)
+
+
+def _small_print(reading: Reading, standing: Standing, estimate: Estimate) -> tuple[str, ...]:
+    lines = [floor_in_words(reading)]
+    if standing == "undecided":
+        lines.append(
+            f"Not converged: the interval straddles the tolerance at {estimate.paths:,} paths, so this run cannot "
+            "say on which side the cell lies. More paths narrow the interval."
+        )
+    if any(scenario.kind == "regime" for scenario in reading.scenarios) and not unconditional(
+        reading, reading.headline
+    ):
+        lines.append(
+            "These probabilities hold given the start named in each row. They are not the probability of an "
+            "ordinary day: that needs every regime of the market file among the study's scenarios."
+        )
+    return tuple(lines)
+
+
+def floor_in_words(reading: Reading) -> str:
+    """Return what counts as the event."""
+    floor = usd(reading.number("loss_floor", reading.scenarios[0], reading.headline))
+    return (
+        "Mutualised loss is loss carried by users who did not default: ADL shortfall, socialized loss, default "
+        f"losses of providers and unresolved bad debt. It counts as an event above {floor} "
+        f"({stated(reading.study.loss_floor)} of the open interest at the start), losses of the backstop vault only "
+        f"above {stated(reading.study.vault_loss_floor)} of its equity."
+    )
+
+
+def _outcome(reading: Reading) -> Verdict:
+    """Return the verdict on single historical paths: outcomes, no probabilities."""
+    rows = []
+    for scenario in reading.scenarios:
+        row = [scenario.name]
+        row += [usd(reading.number("mean_mutualised_loss", scenario, cell)) for _, cell in reading.pair]
+        rows.append(tuple(row))
+    happened = [
+        scenario
+        for scenario in reading.scenarios
+        if reading.number("events_mutualised_loss", scenario, reading.headline)
+    ]
+    said = ", ".join(
+        f"{usd(reading.number('mean_mutualised_loss', scenario, reading.headline))} on {scenario.name}"
+        for scenario in happened
+    )
+    return Verdict(
+        headline="A mutualised loss occurred." if happened else "No mutualised loss occurred.",
+        sentence=f"{f'It came to {said}. ' if said else ''}One historical path: an outcome, not a probability.",
+        colour="none",
+        table=Table("Mutualised loss on each path.", ("path", *(name for name, _ in reading.pair)), tuple(rows)),
+        small_print=(floor_in_words(reading),),
+    )
