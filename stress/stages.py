@@ -12,13 +12,15 @@ import re
 import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
 from stress.errors import MechanismError, StudyError
+from stress.kernels.venue import ACTIONS
 
 
 class Stage(enum.StrEnum):
@@ -53,7 +55,7 @@ CONTRACTS: dict[Stage, StageContract] = {
     Stage.IMPACT: StageContract(
         ("response", "average", "inverse"),
         meaning="response(v, m, z) -> fraction; average(v, m, z0, z1) -> mean response over the fill; "
-        "inverse(v, m, g) -> z",
+        "inverse(v, m, g) -> z; parameters derive from ImpactParameters",
     ),
     Stage.ORACLE: StageContract(
         ("observe",), meaning="observe(v, path, t, first_round): write v.oracle, v.oracle_step per market"
@@ -75,26 +77,28 @@ CONTRACTS: dict[Stage, StageContract] = {
         ("flag",), meaning="flag(v, a, equity, requirement, t) -> (liquidate now?, priority; lowest first)"
     ),
     Stage.SIZE: StageContract(
-        ("quantity",), meaning="quantity(v, a, r, equity, requirement, t) -> base units to close, >= 0"
+        ("quantity",),
+        meaning="quantity(v, a, r, equity, requirement, bankruptcy_price, t, maintenance, fee) -> base units to close",
     ),
     Stage.EXECUTION: StageContract(
         ("execute",),
         optional=("unwind",),
         at_most=None,
-        meaning="execute(v, a, r, quantity, equity, requirement, cover, t) -> (filled >= 0, price, counterparty); "
-        "unwind(v, m, t) -> base units that the counterparty's own book sells (+) or buys (-) now",
+        meaning="execute(v, a, r, quantity, bankruptcy_price, equity, requirement, cover, t, impact) -> "
+        "(filled >= 0, price, counterparty offset, limit); impact = (response, average, inverse); "
+        "unwind(v, r, t) -> base units of the vault's row r to close now, >= 0",
     ),
     Stage.FEES: StageContract(
         ("fee",),
         at_least=0,
-        meaning="fee(v, a, r, filled, price, bankruptcy_price) -> (USD >= 0, recipient counterparty)",
+        meaning="fee(v, r, filled, price, bankruptcy_price) -> (USD >= 0, recipient: counterparty offset)",
     ),
     Stage.WATERFALL: StageContract(
         ("absorb",),
         optional=("cover",),
         at_least=0,
         at_most=None,
-        meaning="absorb(v, t) -> acted?; cover(v) -> USD that the layer can pay for a fill at once",
+        meaning="absorb(v, t, maintenance) -> acted?; cover(v) -> USD that the layer can pay for a fill at once",
     ),
 }
 
@@ -117,7 +121,14 @@ def parse_duration(value: object) -> float:
 
 
 class Seconds(float):
-    """A duration already converted to seconds (so that models can be rebuilt from their own values)."""
+    """A duration in seconds; written and read as text with a unit."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            lambda value: cls(parse_duration(value)),
+            serialization=core_schema.plain_serializer_function_ser_schema(format_duration, when_used="unless-none"),
+        )
 
 
 def format_duration(seconds: float) -> str:
@@ -126,7 +137,7 @@ def format_duration(seconds: float) -> str:
         count = seconds / _UNITS[unit]
         if count >= 1 and count == int(count):
             return f"{int(count)}{unit}"
-    return f"{seconds:g}s"
+    return f"{seconds:.15g}s"
 
 
 @dataclass(frozen=True)
@@ -154,8 +165,8 @@ class Delay(BaseModel):
     """A fixed delay of a preset, with the value it takes where the step cannot resolve it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    value: Annotated[Seconds, BeforeValidator(lambda v: Seconds(parse_duration(v)))]
-    at_step: Annotated[Seconds, BeforeValidator(lambda v: Seconds(parse_duration(v)))] | None = None
+    value: Seconds
+    at_step: Seconds | None = None
 
 
 def _delay(value: object) -> object:
@@ -164,14 +175,17 @@ def _delay(value: object) -> object:
     return {"value": value}
 
 
-_seconds = BeforeValidator(lambda v: Seconds(parse_duration(v)))
-Exact = Annotated[Seconds, _seconds, MeetsStep("exact")]
-RoundedUp = Annotated[Seconds, _seconds, MeetsStep("rounded_up")]
-PerStep = Annotated[Seconds, _seconds, MeetsStep("per_step")]
+Exact = Annotated[Seconds, MeetsStep("exact")]
+RoundedUp = Annotated[Seconds, MeetsStep("rounded_up")]
+PerStep = Annotated[Seconds, MeetsStep("per_step")]
 MustResolve = Annotated[Delay, BeforeValidator(_delay), MeetsStep("must_resolve")]
 
 
 # ---------------------------------------------------------------------------------- parameters
+
+
+# What a breaker stops; becomes a bit mask in the kernel's record.
+BlockedActions = tuple[Literal["open", "liquidate", "adl", "withdraw", "fund", "mark_update", "oracle_update"], ...]
 
 
 class MechanismParameters(BaseModel):
@@ -187,7 +201,8 @@ class MechanismParameters(BaseModel):
         """Return the kernel's fields for one market; `step` is in seconds.
 
         Numbers keep their names; a duration `x` becomes `x` (seconds) and `x_steps`; a choice
-        (Literal) becomes its position in the list of choices; None is refused (give a default).
+        (Literal) becomes its position in the list of choices, blocked actions a bit mask; None is
+        refused (override `terms`).
         """
         record: dict[str, float | int | np.ndarray] = {}
         for name, info in type(self).model_fields.items():
@@ -213,6 +228,8 @@ class MechanismParameters(BaseModel):
                 record[name] = int(value)
             elif isinstance(value, float):
                 record[name] = value
+            elif isinstance(value, tuple):
+                record[name] = sum({ACTIONS[action] for action in value})
             elif isinstance(value, str):
                 record[name] = _choice(info.annotation, value)
             else:
@@ -220,6 +237,34 @@ class MechanismParameters(BaseModel):
                     "has a type that cannot become a term; override `terms`", key=name, value=type(value).__name__
                 )
         return record
+
+    def balances(self) -> dict[int, float]:
+        """Return the USD that counterparties hold at t = 0 because of this rule, by offset (kernels.venue)."""
+        return {}
+
+
+class ImpactParameters(MechanismParameters):
+    """What every impact rule states; the shape of the response is the rule's own.
+
+    `impact_at_depth` is the response to a fill of one depth (the quantity within 1 % of the mid).
+    """
+
+    impact_at_depth: float = Field(default=0.01, gt=0, description="fraction of price moved by a fill of one depth")
+    permanent: float = Field(default=0.0, ge=0, le=1, description="share of a fill that does not decay")
+    resilience: Exact = Field(default=Seconds(1800.0), description="time constant of the decay of own flow")
+    arbitrage_share: float = Field(
+        default=0.0, ge=0, le=1, description="share of own impact that arbitrage carries to other venues (pi)"
+    )
+    impact_max: float = Field(default=0.9, gt=0, lt=1, description="the book ends where impact reaches this")
+    slippage_cap: float | None = Field(
+        default=None, gt=0, lt=1, description="an order stops at this distance from the mid; null = only impact_max"
+    )
+    additive: bool = Field(default=False, description="put impact additively on the initial price")
+
+    def terms(self, market: str, step: float) -> dict[str, float | int | np.ndarray]:
+        """Return the kernel's fields; no slippage cap is a cap of 1."""
+        stated = self if self.slippage_cap is not None else self.model_copy(update={"slippage_cap": 1.0})
+        return MechanismParameters.terms(stated, market, step)
 
 
 def _choice(annotation: Any, value: str) -> int:
@@ -270,7 +315,6 @@ class Mechanism:
     advance: Callable[..., Any] | None = None
     bound: Callable[..., Any] | None = None
     every_step: bool = False
-    impossible: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
         contract = CONTRACTS[self.stage]

@@ -59,3 +59,87 @@ class PathBlock(NamedTuple):
     oracle_outage: np.ndarray  # (P, S + 1, m) uint8
     venue_outage: np.ndarray  # (P, S + 1) uint8
     regime: np.ndarray  # (P, S + 1) int8, -1 where the model has no regimes
+
+
+# Why an amount passed a layer of the waterfall (I4).
+NO_LIMIT, BALANCE, CAP, ELIGIBILITY, TIME = range(5)
+
+
+# Fields of the records below: (name, type, shape). Mechanisms add their own memory to them.
+VENUE_FIELDS = (
+    ("claims_less_fees", "f8"),  # USD: cumulative bad debt less fees to the fund
+    ("vault_shared", "f8"),  # USD: what the vault lost as a winner or by socialized loss, not by takeovers
+    ("round", "f8"),  # rounds played on this path
+    ("outage", "i8"),  # action bits blocked by the scenario in this step
+)
+MARKET_FIELDS = (
+    ("world", "f8"),  # W
+    ("mid", "f8"),  # V
+    ("external", "f8"),  # mid of external perpetuals
+    ("source", "f8"),  # X: external spot, W moved by the arbitraged share of own impact
+    ("oracle", "f8"),  # O
+    ("oracle_step", "i8"),  # step at which the source observation behind O was made
+    ("mark", "f8"),  # M
+    ("mark_step", "i8"),  # step in which the mark was set
+    ("previous_mark", "f8"),  # the mark before the present round updated it
+    ("previous_mark_step", "i8"),
+    ("net_mark", "f8"),  # mark - funding index
+    ("depth", "f8"),  # base units
+    ("premium_factor", "f8"),  # 1 + premium: what own impact moves is world x this
+    ("initial_price", "f8"),  # W at t = 0
+    ("flow", "f8"),  # own normalised flow that decays, as of flow_step
+    ("flow_step", "i8"),
+    ("permanent_flow", "f8"),  # own normalised flow that does not decay
+    ("funding_index", "f8"),  # USD per base unit, + = longs have paid
+    ("vault_flow", "f8"),  # USD that the vault received for what it sold less what it paid
+    ("halted_until", "i8", (7,)),  # first step at which each action is allowed again
+    ("rows_start", "i8"),  # this market's part of Venue.market_rows
+    ("rows_end", "i8"),
+)
+ACCOUNT_FIELDS = (
+    ("cash", "f8"),  # USD, signed
+    ("row_start", "i8"),
+    ("row_end", "i8"),
+    ("touched", "i8"),  # 1 once the account was liquidated on this path
+    ("queue", "i8"),  # scratch: the accounts flagged in a round, and their priorities
+    ("priority", "f8"),
+)
+ROW_FIELDS = (
+    ("size", "f8"),  # base units, signed
+    ("carry", "f8"),  # entry notional - size x settled index, so that equity is size x net mark - carry
+    ("market", "i8"),
+    ("account", "i8"),
+    ("entry_notional", "f8"),  # USD: sum of size x price of what is open, signed like size
+    ("settled_index", "f8"),  # funding index at the row's last settlement
+    ("reference_price", "f8"),  # mark at t = 0 or at the account's last fill: attribution of losses
+    ("attribution", "f8"),  # share of the account's loss that the row's market bears, while it defaults
+)
+
+
+class Venue(NamedTuple):
+    """One venue while one path is simulated; kernels read and write these records in place.
+
+    Few arrays of records, not many arrays: kernels pass the venue on, and what is passed costs.
+    """
+
+    terms: np.ndarray  # (m,) every parameter of every mechanism in force
+    venue: np.ndarray  # (1,) VENUE_FIELDS and the mechanisms' own
+    markets: np.ndarray  # (m,) MARKET_FIELDS and the mechanisms' own
+    accounts: np.ndarray  # (a,) ACCOUNT_FIELDS and the mechanisms' own
+    rows: np.ndarray  # (r,) ROW_FIELDS and the mechanisms' own
+    market_rows: np.ndarray  # (r,) rows grouped by market
+    decay: np.ndarray  # (m, S + 1) what is left of flow after so many steps
+    response_history: np.ndarray  # (S + 1, m) impact response at the end of each step, for delayed sources
+    out: np.ndarray  # (1,) record of PATH_OUTCOMES
+    out_market: np.ndarray  # (m,) record of MARKET_OUTCOMES
+    traders: int  # number of trader accounts; counterparties follow
+    step_seconds: float
+
+
+class Start(NamedTuple):
+    """What a path starts from: the records of `Venue`, copied before every path."""
+
+    venue: np.ndarray
+    markets: np.ndarray
+    accounts: np.ndarray
+    rows: np.ndarray

@@ -1,0 +1,800 @@
+"""The exhaustive engine: stages, mechanisms and kernels composed into one compiled loop over paths.
+
+`compose` turns the rules of a protocol into one compiled function (once per process and combination
+of rules); `build_cell` turns a protocol and a book into arrays; `simulate` runs a block of paths.
+The loop follows the order of design section 2; every account is evaluated in every step and round.
+Legend: p = paths, t = steps 0..S, m = markets, a = accounts, r = rows.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from stress.errors import MechanismError, StudyError
+from stress.kernels.claims import fund_balance, pay_from_fund, record_bad_debt, record_exhaustion, record_passed
+from stress.kernels.impact import refresh_prices
+from stress.kernels.jit import kernel
+from stress.kernels.ledger import (
+    equity,
+    equity_at_world,
+    is_flat,
+    largest_net_position,
+    ledger_sum,
+    trade,
+)
+from stress.kernels.margin import assess, attribute_loss, bankruptcy_price, loss_beyond_margin
+from stress.kernels.venue import (
+    ACCOUNT_FIELDS,
+    BALANCE,
+    COUNTERPARTIES,
+    HOLDERS,
+    INSURANCE_FUND,
+    LIQUIDATE,
+    MARKET_FIELDS,
+    MARKET_MAKERS,
+    NO_LIMIT,
+    OUTSIDE_BOOK,
+    ROW_FIELDS,
+    VAULT,
+    VENUE_FIELDS,
+    Path,
+    PathBlock,
+    Start,
+    Venue,
+)
+from stress.mechanisms import shelf
+from stress.stages import Mechanism, MechanismParameters, Stage
+from stress.vocabulary import MARKET_OUTCOMES, PATH_OUTCOMES, TRACE
+
+if TYPE_CHECKING:
+    from stress.accounts import Book
+    from stress.config import Protocol
+
+PATH_DTYPE = np.dtype([(term.name, term.dtype) for term in PATH_OUTCOMES], align=True)
+MARKET_DTYPE = np.dtype([(term.name, term.dtype) for term in MARKET_OUTCOMES], align=True)
+TRACE_DTYPE = np.dtype([(term.name, term.dtype) for term in TRACE], align=True)
+
+# Largest residual of I1 and I2 over gross notional (design: numbered invariants).
+LEDGER_TOLERANCE = 1e-9
+# "Until quiet" still ends: a venue that is not quiet after this many rounds in one step is at fault.
+ROUNDS_BEFORE_FAULT = 10_000
+
+
+# ------------------------------------------------------------------------------- composition
+
+
+@kernel
+def _no_fee(v, r, filled, price, bankruptcy):
+    return 0.0, INSURANCE_FUND
+
+
+@kernel
+def _no_effect(v, path, t):
+    return None
+
+
+@kernel
+def _no_cover(v):
+    return 0.0
+
+
+@kernel
+def _no_fill_hook(v, a, r, filled, price, t):
+    return None
+
+
+@kernel
+def _no_unwinding(v, r, t):
+    return 0.0
+
+
+def _in_turn(first: Callable[..., Any], second: Callable[..., Any]) -> Any:
+    """Return a kernel that calls two kernels of the signature (v, path, t), one after the other."""
+
+    @kernel
+    def both(v, path, t):
+        first(v, path, t)
+        second(v, path, t)
+
+    return both
+
+
+def _hooks_in_turn(first: Callable[..., Any], second: Callable[..., Any]) -> Any:
+    """Return a fill hook that calls two, one after the other."""
+
+    @kernel
+    def both(v, a, r, filled, price, t):
+        first(v, a, r, filled, price, t)
+        second(v, a, r, filled, price, t)
+
+    return both
+
+
+def _offer_to(venues: Sequence[Callable[..., Any]], parts: _Parts) -> Any:
+    """Return a kernel that offers a quantity to each venue in turn; it returns (filled anything?, last limit)."""
+    venue, later = venues[0], (_offer_to(venues[1:], parts) if len(venues) > 1 else None)
+    settle, cover, maintenance = parts.settle, parts.cover, parts.maintenance
+    impact = (parts.response, parts.average, parts.inverse)
+
+    if later is None:
+
+        @kernel
+        def offer(v, a, r, quantity, bankruptcy, value, requirement, t):
+            filled, price, counterparty, limit = venue(
+                v, a, r, quantity, bankruptcy, value, requirement, cover(v), t, impact
+            )
+            if filled > 0.0:
+                settle(v, a, r, filled, price, counterparty, bankruptcy, value, t)
+            return filled > 0.0, limit
+
+        return offer
+
+    @kernel
+    def offer_on(v, a, r, quantity, bankruptcy, value, requirement, t):
+        filled, price, counterparty, limit = venue(
+            v, a, r, quantity, bankruptcy, value, requirement, cover(v), t, impact
+        )
+        if filled > 0.0:
+            settle(v, a, r, filled, price, counterparty, bankruptcy, value, t)
+        if filled >= quantity or v.rows[r]["size"] == 0.0:
+            return filled > 0.0, limit
+        value, requirement = assess(v, a, maintenance)
+        bankruptcy = bankruptcy_price(v, r, value, requirement, maintenance)
+        taken, later_limit = later(v, a, r, quantity - filled, bankruptcy, value, requirement, t)
+        return taken or filled > 0.0, limit if later_limit != NO_LIMIT and limit == BALANCE else later_limit
+
+    return offer_on
+
+
+def _layers_in_order(layers: Sequence[Callable[..., Any]]) -> Any:
+    """Return a kernel that runs layers in order up to the first that acts, and tells whether one did."""
+    if not layers:
+
+        @kernel
+        def nothing(v, t, maintenance):
+            return False
+
+        return nothing
+
+    layer, later = layers[0], _layers_in_order(layers[1:])
+
+    @kernel
+    def absorb(v, t, maintenance):
+        return layer(v, t, maintenance) or later(v, t, maintenance)
+
+    return absorb
+
+
+class _Parts(NamedTuple):
+    """Kernels shared by the composed parts of one engine."""
+
+    response: Any
+    average: Any
+    inverse: Any
+    maintenance: Any
+    cover: Any
+    settle: Any
+
+
+def _settlement(fee: Any, cover: Any, on_fill: Any) -> Any:
+    """Return the kernel that books one fill: the trade, its fee, what the fund covers, and the hooks."""
+
+    @kernel
+    def settle(v, a, r, filled, price, counterparty, bankruptcy, value, t):
+        m = v.rows[r]["market"]
+        side = 1.0 if v.rows[r]["size"] > 0.0 else -1.0
+        mark = v.markets[m]["mark"]
+        uncovered = loss_beyond_margin(v, r, filled, price, value, bankruptcy)
+        charged, recipient = fee(v, r, filled, price, bankruptcy)
+        trade(v, r, -side * filled, price)
+        trade(v, v.accounts[v.traders + counterparty]["row_start"] + m, side * filled, price)
+        out = v.out[0]
+        out["fills"] += 1
+        if counterparty == OUTSIDE_BOOK:
+            out["paid_to_book"] += filled * side * (mark - price)
+            if uncovered > 0.0:
+                paid = min(uncovered, cover(v))
+                if paid > 0.0:
+                    pay_from_fund(v, a, paid)
+        if a < v.traders:
+            if charged > 0.0:
+                v.accounts[a]["cash"] -= charged
+                v.accounts[v.traders + recipient]["cash"] += charged
+                if recipient == INSURANCE_FUND:
+                    out["fund_received"] += charged
+                    v.venue[0]["claims_less_fees"] -= charged
+            out["liquidated_notional"] += filled * mark
+            v.out_market[m]["liquidated_notional"] += filled * mark
+            if out["first_liquidation_step"] < 0:
+                out["first_liquidation_step"] = t
+            if v.accounts[a]["touched"] == 0:
+                v.accounts[a]["touched"] = 1
+                out["liquidated_accounts"] += 1
+        if counterparty != OUTSIDE_BOOK and v.accounts[a]["cash"] != 0.0 and is_flat(v, a):
+            # A takeover at bankruptcy prices leaves zero up to rounding; the dust goes along.
+            v.accounts[v.traders + counterparty]["cash"] += v.accounts[a]["cash"]
+            v.accounts[a]["cash"] = 0.0
+        on_fill(v, a, r, filled, price, t)
+        for w in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
+            v.rows[w]["reference_price"] = v.markets[v.rows[w]["market"]]["mark"]
+
+    return settle
+
+
+# --------------------------------------------------------------------------------- one path
+
+
+@kernel
+def reset(v, start, path):
+    """Put the venue back to t = 0."""
+    v.venue[0] = start.venue[0]
+    for m in range(v.markets.shape[0]):
+        v.markets[m] = start.markets[m]
+    for a in range(v.accounts.shape[0]):
+        v.accounts[a] = start.accounts[a]
+    for r in range(v.rows.shape[0]):
+        v.rows[r] = start.rows[r]
+    for m in range(v.markets.shape[0]):
+        v.markets[m]["initial_price"] = path.world[0, m]
+        v.markets[m]["oracle"] = path.world[0, m]
+        v.markets[m]["mark"] = path.world[0, m]
+
+
+@kernel
+def remember_mark(v, t):
+    """Keep the mark that stands before this round updates it."""
+    for m in range(v.markets.shape[0]):
+        v.markets[m]["previous_mark"] = v.markets[m]["mark"]
+        v.markets[m]["previous_mark_step"] = v.markets[m]["mark_step"]
+        v.markets[m]["mark_step"] = t
+
+
+@kernel
+def set_net_marks(v):
+    """Marks less funding index, by which equity is linear in size."""
+    for m in range(v.markets.shape[0]):
+        v.markets[m]["net_mark"] = v.markets[m]["mark"] - v.markets[m]["funding_index"]
+
+
+@kernel
+def load_world(v, path, t):
+    """Stage 1: world price, depth and outages of step t."""
+    for m in range(v.markets.shape[0]):
+        v.markets[m]["world"] = path.world[t, m]
+        v.markets[m]["depth"] = path.depth[t, m]
+    v.venue[0]["outage"] = path.venue_outage[t]
+
+
+@kernel
+def is_halted(v, m, t):
+    """Tell whether liquidation is blocked in the market."""
+    return v.markets[m]["halted_until"][1] > t or (v.venue[0]["outage"] & LIQUIDATE) != 0
+
+
+@kernel
+def watch(v):
+    """End of a step: dislocation of V from W, and the market makers' equity."""
+    out = v.out[0]
+    for m in range(v.markets.shape[0]):
+        gap = abs(v.markets[m]["mid"] / v.markets[m]["world"] - 1.0)
+        if gap > v.out_market[m]["dislocation"]:
+            v.out_market[m]["dislocation"] = gap
+            out["dislocation"] = max(out["dislocation"], gap)
+    if equity(v, v.traders + MARKET_MAKERS) < 0.0:
+        out["market_makers_default"] = 1
+
+
+@kernel
+def check_ledger(v, expected, gross):
+    """Stage 12: I1, I2 and I3; the first that fails is recorded by its number."""
+    out = v.out[0]
+    unbalanced = abs(ledger_sum(v) - expected) / gross
+    open_side = largest_net_position(v) / gross
+    out["ledger_residual"] = max(out["ledger_residual"], max(unbalanced, open_side))
+    if out["violation"] == 0:
+        if not unbalanced <= LEDGER_TOLERANCE:
+            out["violation"] = 1
+        elif not open_side <= LEDGER_TOLERANCE:
+            out["violation"] = 2
+        elif not fund_balance(v) >= 0.0:
+            out["violation"] = 3
+
+
+@kernel
+def close_books(v, vault_start, maintenance):
+    """At the horizon: unresolved bad debt, the vault's loss, and the mutualised loss with its parts."""
+    out = v.out[0]
+    unresolved = 0.0
+    for m in range(v.markets.shape[0]):
+        v.out_market[m]["unresolved_bad_debt"] = 0.0
+    for k in range(v.traders + 1):
+        a = k if k < v.traders else v.traders + VAULT
+        worst = min(equity(v, a), equity_at_world(v, a))
+        if worst < 0.0:
+            if not is_flat(v, a):
+                attribute_loss(v, a, maintenance)
+            unresolved -= worst
+            record_bad_debt(v, a, -worst)
+            for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
+                v.out_market[v.rows[r]["market"]]["unresolved_bad_debt"] -= worst * v.rows[r]["attribution"]
+    paid = min(unresolved, fund_balance(v))
+    out["fund_paid"] += paid
+    out["fund_low_water"] = min(out["fund_low_water"], fund_balance(v) - paid)
+    out["unresolved_bad_debt"] = unresolved - paid
+    left = out["unresolved_bad_debt"] / unresolved if unresolved > 0.0 else 0.0
+
+    vault = v.traders + VAULT
+    value = min(equity(v, vault), equity_at_world(v, vault))
+    out["backstop_pnl"] = value - vault_start
+    fall = vault_start - max(0.0, value) - v.venue[0]["vault_shared"]
+    out["provider_default_loss"] = max(0.0, fall)
+    out["mutualised_loss"] = (
+        out["adl_shortfall"] + out["socialized_loss"] + out["provider_default_loss"] + out["unresolved_bad_debt"]
+    )
+    lost = 0.0
+    for m in range(v.markets.shape[0]):
+        position = v.rows[v.accounts[vault]["row_start"] + m]["size"]
+        lost_here = max(0.0, -(v.markets[m]["vault_flow"] + position * v.markets[m]["mark"]))
+        v.out_market[m]["provider_default_loss"] = lost_here
+        lost += lost_here
+    for m in range(v.markets.shape[0]):
+        market = v.out_market[m]
+        share = market["provider_default_loss"] / lost if lost > 0.0 else 0.0
+        market["provider_default_loss"] = share * out["provider_default_loss"]
+        market["unresolved_bad_debt"] *= left
+        market["mutualised_loss"] = (
+            market["adl_shortfall"]
+            + market["socialized_loss"]
+            + market["provider_default_loss"]
+            + market["unresolved_bad_debt"]
+        )
+
+
+# ------------------------------------------------------------------------- composed stages
+
+
+def _liquidation(flag: Any, quantity_of: Any, fee: Any, offer: Any, maintenance: Any, has_fund: bool) -> Any:
+    """Return the kernel that liquidates one account: size, execution, and what no venue took."""
+
+    @kernel
+    def close_row(v, a, r, quantity, bankruptcy, value, requirement, t):
+        done, limit = offer(v, a, r, quantity, bankruptcy, value, requirement, t)
+        if has_fund and limit == BALANCE and v.rows[r]["size"] != 0.0:
+            side = 1.0 if v.rows[r]["size"] > 0.0 else -1.0
+            record_exhaustion(v, t)
+            record_passed(
+                v,
+                BALANCE,
+                max(0.0, abs(v.rows[r]["size"]) * side * (bankruptcy - v.markets[v.rows[r]["market"]]["mark"])),
+            )
+        return done
+
+    @kernel
+    def liquidate(v, a, t):
+        attribute_loss(v, a, maintenance)
+        done = False
+        for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
+            if v.rows[r]["size"] == 0.0 or is_halted(v, v.rows[r]["market"], t):
+                continue
+            value, requirement = assess(v, a, maintenance)
+            if a < v.traders:
+                due, _ = flag(v, a, value, requirement, t)
+                if not due:  # the rows closed so far were enough
+                    break
+            bankruptcy = bankruptcy_price(v, r, value, requirement, maintenance)
+            quantity = quantity_of(v, a, r, value, requirement, bankruptcy, t, maintenance, fee)
+            if quantity > 0.0 and close_row(v, a, r, quantity, bankruptcy, value, requirement, t):
+                done = True
+        return done
+
+    @kernel
+    def unwind_row(v, r, quantity, t):
+        a = v.rows[r]["account"]
+        attribute_loss(v, a, maintenance)
+        value, requirement = assess(v, a, maintenance)
+        bankruptcy = bankruptcy_price(v, r, value, requirement, maintenance)
+        return close_row(v, a, r, quantity, bankruptcy, value, requirement, t)
+
+    return liquidate, unwind_row
+
+
+def _round(flag: Any, liquidate: Any, unwind_row: Any, unwind: Any, absorb: Any, maintenance: Any) -> Any:
+    """Return the kernel of stages 6 to 11: flag on the marks, fill in queue order, run the waterfall."""
+
+    @kernel
+    def play_round(v, t, first_round):
+        flagged = 0
+        insolvent = False
+        ordered = True
+        for a in range(v.traders):
+            value, requirement = assess(v, a, maintenance)
+            due, priority = flag(v, a, value, requirement, t)
+            if due:
+                v.accounts[flagged]["queue"] = a
+                v.accounts[flagged]["priority"] = priority
+                ordered = ordered and (flagged == 0 or v.accounts[flagged - 1]["priority"] <= priority)
+                flagged += 1
+            insolvent = insolvent or value < 0.0
+        done = False
+        if first_round:
+            vault = v.traders + VAULT
+            for r in range(v.accounts[vault]["row_start"], v.accounts[vault]["row_end"]):
+                if v.rows[r]["size"] != 0.0 and not is_halted(v, v.rows[r]["market"], t):
+                    quantity = unwind(v, r, t)
+                    if quantity > 0.0 and unwind_row(v, r, quantity, t):
+                        done = True
+        if flagged > 0:
+            if ordered:
+                for k in range(flagged):
+                    if liquidate(v, v.accounts[k]["queue"], t):
+                        done = True
+            else:
+                order = np.argsort(v.accounts["priority"][:flagged], kind="mergesort")  # stable: ties by account id
+                for k in range(flagged):
+                    if liquidate(v, v.accounts[order[k]]["queue"], t):
+                        done = True
+        if done or insolvent:
+            while absorb(v, t, maintenance):
+                done = True
+        return done
+
+    return play_round
+
+
+def _path(parts: _Parts, observe: Any, set_mark: Any, accrue: Any, trip: Any, play_round: Any) -> Any:
+    """Return the kernel that takes one venue through one path."""
+    response, maintenance = parts.response, parts.maintenance
+
+    @kernel
+    def open_step(v, path, t):
+        load_world(v, path, t)
+        refresh_prices(v, path, t, response)
+        observe(v, path, t, True)
+        remember_mark(v, t)
+        set_mark(v, path, t, True)
+        if t > 0:
+            accrue(v, path, t)
+        trip(v, path, t)
+        set_net_marks(v)
+
+    @kernel
+    def run_path(v, path, rounds_per_step, trace):
+        out = v.out[0]
+        open_step(v, path, 0)
+        for r in range(v.rows.shape[0]):
+            v.rows[r]["reference_price"] = v.markets[v.rows[r]["market"]]["mark"]
+        for a in range(v.traders):
+            value, requirement = assess(v, a, maintenance)
+            if requirement > 0.0 and value < requirement:
+                out["liquidatable_at_start"] += 1
+        gross = 0.0
+        for r in range(v.rows.shape[0]):
+            gross += abs(v.rows[r]["size"]) * v.markets[v.rows[r]["market"]]["mark"]
+        gross = max(gross, 1.0)
+        expected = ledger_sum(v)
+        vault_start = equity(v, v.traders + VAULT)
+        out["fund_low_water"] = fund_balance(v)
+        out["exhaustion_step"] = -1
+        out["first_liquidation_step"] = -1
+        out["first_adl_step"] = -1
+        record_step(v, 0, trace)
+        for t in range(1, path.world.shape[0]):
+            open_step(v, path, t)
+            rounds = 0
+            while rounds < rounds_per_step:
+                if rounds > 0:
+                    refresh_prices(v, path, t, response)
+                    observe(v, path, t, False)
+                    remember_mark(v, t)
+                    set_mark(v, path, t, False)
+                    set_net_marks(v)
+                v.venue[0]["round"] += 1.0
+                if not play_round(v, t, rounds == 0):
+                    break
+                rounds += 1
+            if rounds == ROUNDS_BEFORE_FAULT:
+                out["violation"] = 4
+            if rounds > 0:
+                out["rounds"] += rounds
+                refresh_prices(v, path, t, response)
+                check_ledger(v, expected, gross)
+            watch(v)
+            record_step(v, t, trace)
+        close_books(v, vault_start, maintenance)
+        check_ledger(v, expected, gross)
+
+    return run_path
+
+
+@kernel
+def record_step(v, t, trace):
+    """Write the state at the end of step t (flows cumulated since t = 0), if a trace was asked for."""
+    if trace.shape[0] == 0:
+        return
+    for m in range(v.markets.shape[0]):
+        row = trace[t, m]
+        row["world_price"] = v.markets[m]["world"]
+        row["venue_mid"] = v.markets[m]["mid"]
+        row["oracle_price"] = v.markets[m]["oracle"]
+        row["mark_price"] = v.markets[m]["mark"]
+        row["liquidated_notional"] = v.out_market[m]["liquidated_notional"]
+        row["adl_notional"] = v.out_market[m]["adl_notional"]
+        row["bad_debt"] = v.out_market[m]["bad_debt"]
+        row["fund_balance"] = fund_balance(v)
+
+
+class Engine(NamedTuple):
+    """A compiled combination of rules; `run` takes a venue through a block of paths."""
+
+    rules: tuple[str, ...]
+    run: Any
+
+
+@functools.cache
+def _compose(rules: tuple[str, ...]) -> Engine:
+    """Compose the named mechanisms, given in stage order, into one compiled function."""
+    chosen = [shelf()[name] for name in rules]
+
+    def of(stage: Stage) -> list[Mechanism]:
+        return [mechanism for mechanism in chosen if mechanism.stage is stage]
+
+    def one(stage: Stage, name: str, default: Any = None) -> Any:
+        return next((mechanism.kernels[name] for mechanism in of(stage)), default)
+
+    maintenance = one(Stage.MARGIN, "maintenance")
+    fee = one(Stage.FEES, "fee", _no_fee)
+    # Only layers before the first without `cover` can pay for a fill at once.
+    cover = _no_cover
+    layers = of(Stage.WATERFALL)
+    if layers and "cover" in layers[0].kernels:
+        cover = layers[0].kernels["cover"]
+    on_fill = _no_fill_hook
+    for mechanism in chosen:
+        if mechanism.on_fill is not None:
+            on_fill = mechanism.on_fill if on_fill is _no_fill_hook else _hooks_in_turn(on_fill, mechanism.on_fill)
+    parts = _Parts(
+        response=one(Stage.IMPACT, "response"),
+        average=one(Stage.IMPACT, "average"),
+        inverse=one(Stage.IMPACT, "inverse"),
+        maintenance=maintenance,
+        cover=cover,
+        settle=_settlement(fee, cover, on_fill),
+    )
+    offer = _offer_to([mechanism.kernels["execute"] for mechanism in of(Stage.EXECUTION)], parts)
+    flag = one(Stage.TRIGGER, "flag")
+    liquidate, unwind_row = _liquidation(
+        flag, one(Stage.SIZE, "quantity"), fee, offer, maintenance, cover is not _no_cover
+    )
+    unwinders = [m.kernels["unwind"] for m in of(Stage.EXECUTION) if "unwind" in m.kernels]
+    absorb = _layers_in_order([mechanism.kernels["absorb"] for mechanism in layers])
+    breakers = [mechanism.kernels["trip"] for mechanism in of(Stage.BREAKERS)]
+    run_path = _path(
+        parts,
+        one(Stage.ORACLE, "observe"),
+        one(Stage.MARK, "mark"),
+        one(Stage.FUNDING, "accrue", _no_effect),
+        functools.reduce(_in_turn, breakers) if breakers else _no_effect,
+        _round(flag, liquidate, unwind_row, unwinders[0] if unwinders else _no_unwinding, absorb, maintenance),
+    )
+
+    @kernel
+    def run(v, start, block, rounds_per_step, trace_path, trace, no_trace, paths_out, markets_out):
+        for p in range(block.world.shape[0]):
+            path = Path(
+                block.world[p],
+                block.depth[p],
+                block.premium[p],
+                block.external_premium[p],
+                block.oracle_outage[p],
+                block.venue_outage[p],
+            )
+            v.out[0] = paths_out[p]
+            v.out_market[:] = markets_out[p]
+            reset(v, start, path)
+            run_path(v, path, rounds_per_step, trace if p == trace_path else no_trace)
+            paths_out[p] = v.out[0]
+            markets_out[p, :] = v.out_market
+
+    return Engine(rules, run)
+
+
+def compose(protocol: Protocol) -> Engine:
+    """Return the engine of a protocol's rules, compiled once per process and combination.
+
+    Raises
+    ------
+    MechanismError
+        If two rules claim one name in the kernels' records.
+    """
+    return _compose(tuple(mechanism.name for mechanism, _ in protocol.rules()))
+
+
+# --------------------------------------------------------------------------------- one cell
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One protocol with one book, as arrays: what a path starts from.
+
+    open_interest : (m,) USD, long side of all rows at the prices of t = 0.
+    gross_notional : USD, all rows. vault_equity, fund : USD at t = 0.
+    """
+
+    markets: tuple[str, ...]
+    traders: int
+    step: float
+    rounds_per_step: int
+    terms: np.ndarray
+    start: Start
+    open_interest: np.ndarray
+    gross_notional: float
+    vault_equity: float
+    fund: float
+
+
+def _record_dtype(fields: dict[str, Any]) -> np.dtype[Any]:
+    """Return the aligned record type of named example values (int, float or float array)."""
+    columns: list[tuple[Any, ...]] = []
+    for name, value in fields.items():
+        if isinstance(value, np.ndarray):
+            columns.append((name, "f8", value.shape))
+        else:
+            columns.append((name, "i8" if isinstance(value, int | np.integer) else "f8"))
+    return np.dtype(columns or [("unused", "i8")], align=True)
+
+
+def _terms(rules: Sequence[tuple[Mechanism, MechanismParameters]], markets: Sequence[str], step: float) -> np.ndarray:
+    """Return the (m,) record of every parameter of every rule."""
+    rows: list[dict[str, Any]] = []
+    for market in markets:
+        row: dict[str, Any] = {}
+        for mechanism, parameters in rules:
+            for name, value in parameters.terms(market, step).items():
+                if name in row:
+                    raise MechanismError("two rules of one protocol use this name", key=name, value=mechanism.name)
+                row[name] = value
+        rows.append(row)
+    terms = np.zeros(len(markets), _record_dtype(rows[0]))
+    for m, row in enumerate(rows):
+        for name, value in row.items():
+            terms[m][name] = value
+    return terms
+
+
+def _records(
+    known: tuple[tuple[Any, ...], ...], rules: Sequence[tuple[Mechanism, MechanismParameters]], scope: str, count: int
+) -> np.ndarray:
+    """Return (count,) records of the known fields and the mechanisms' memory of one scope, at reset values."""
+    fields = [field for mechanism, _ in rules for field in mechanism.state if field.scope == scope]
+    records = np.zeros(count, np.dtype([*known, *((f.name, f.dtype, f.shape) for f in fields)], align=True))
+    for field in fields:
+        records[field.name] = field.reset
+    return records
+
+
+def build_cell(protocol: Protocol, book: Book, *, prices: np.ndarray, step: float) -> Cell:
+    """Turn a protocol and a book into a cell; the imbalance of each market goes to `market_makers`.
+
+    Parameters
+    ----------
+    prices : (m,) USD at t = 0, in the order of `book.markets`.
+    step : seconds.
+    """
+    prices = np.asarray(prices, float)
+    markets = book.markets
+    count = len(markets)
+    if prices.shape != (count,) or not np.all(prices > 0):
+        raise StudyError("one positive price per market of the book", key="prices", value=prices.tolist())
+    rules = protocol.rules()
+    traders = len(book.cash)
+    accounts = _records(ACCOUNT_FIELDS, rules, "account", traders + len(COUNTERPARTIES))
+    held = count * HOLDERS
+    rows = _records(ROW_FIELDS, rules, "row", len(book.size) + held)
+    ends = len(book.size) + count * np.minimum(np.arange(1, len(COUNTERPARTIES) + 1), HOLDERS)
+    row_start = np.concatenate([book.row_start, ends])
+    accounts["row_start"], accounts["row_end"] = row_start[:-1], row_start[1:]
+    accounts["cash"][:traders] = book.cash
+    rows["market"] = np.concatenate([book.row_market, np.tile(np.arange(count), HOLDERS)])
+    rows["account"] = np.repeat(np.arange(len(accounts)), np.diff(row_start))
+    rows["size"][:-held] = book.size
+    rows["entry_notional"][:-held] = book.size * book.entry_price
+
+    imbalance = np.zeros(count)
+    for market, size in zip(book.row_market, book.size, strict=True):  # in row order: one way to round
+        imbalance[market] += size
+    makers = rows[accounts[traders + MARKET_MAKERS]["row_start"] : accounts[traders + MARKET_MAKERS]["row_end"]]
+    makers["size"] = -imbalance
+    makers["entry_notional"] = -imbalance * prices
+    makers_equity = book.market_makers_equity
+    if makers_equity is None:
+        makers_equity = float(np.sum(np.abs(imbalance) * prices))
+    accounts["cash"][traders + MARKET_MAKERS] = makers_equity
+    for _, parameters in rules:
+        for offset, usd in parameters.balances().items():
+            accounts["cash"][traders + offset] += usd
+    rows["carry"] = rows["entry_notional"]  # the funding index starts at zero
+
+    market_records = _records(MARKET_FIELDS, rules, "market", count)
+    bounds = np.searchsorted(np.sort(rows["market"]), np.arange(count + 1))
+    market_records["rows_start"], market_records["rows_end"] = bounds[:-1], bounds[1:]
+    notional = rows["size"] * prices[rows["market"]]
+    return Cell(
+        markets=markets,
+        traders=traders,
+        step=step,
+        rounds_per_step=protocol.rounds_per_step or ROUNDS_BEFORE_FAULT,
+        terms=_terms(rules, markets, step),
+        start=Start(_records(VENUE_FIELDS, rules, "venue", 1), market_records, accounts, rows),
+        open_interest=np.bincount(rows["market"], np.maximum(notional, 0.0), count),
+        gross_notional=float(np.abs(notional).sum()),
+        vault_equity=float(accounts["cash"][traders + VAULT]),
+        fund=float(accounts["cash"][traders + INSURANCE_FUND]),
+    )
+
+
+def _venue(cell: Cell, steps: int) -> Venue:
+    """Allocate the working records of one cell for paths of `steps` steps."""
+    count = len(cell.markets)
+    elapsed = np.arange(steps + 1) * cell.step
+    return Venue(
+        terms=cell.terms,
+        venue=cell.start.venue.copy(),
+        markets=cell.start.markets.copy(),
+        accounts=cell.start.accounts.copy(),
+        rows=cell.start.rows.copy(),
+        market_rows=np.argsort(cell.start.rows["market"], kind="stable").astype(np.int64),
+        decay=np.exp(-elapsed[None, :] / cell.terms["resilience"][:, None]),
+        response_history=np.zeros((steps + 1, count)),
+        out=np.zeros(1, PATH_DTYPE),
+        out_market=np.zeros(count, MARKET_DTYPE),
+        traders=cell.traders,
+        step_seconds=cell.step,
+    )
+
+
+class Outcome(NamedTuple):
+    """What a block of paths gave: records of vocabulary.PATH_OUTCOMES, MARKET_OUTCOMES and TRACE."""
+
+    paths: np.ndarray  # (p,)
+    markets: np.ndarray  # (p, m)
+    trace: np.ndarray | None  # (S + 1, m)
+
+
+def simulate(engine: Engine, cell: Cell, block: PathBlock, *, trace_path: int | None = None) -> Outcome:
+    """Run one cell over a block of paths.
+
+    Parameters
+    ----------
+    trace_path : position within the block of the path whose steps are to be recorded.
+
+    Each path's `violation` is the number of the first invariant that failed on it, 0 for none.
+    """
+    count, points, markets = block.world.shape
+    if markets != len(cell.markets):
+        raise StudyError("paths and book have different markets", value=(markets, len(cell.markets)))
+    paths_out = np.zeros(count, PATH_DTYPE)
+    markets_out = np.zeros((count, markets), MARKET_DTYPE)
+    no_trace = np.zeros((0, markets), TRACE_DTYPE)
+    trace = no_trace if trace_path is None else np.zeros((points, markets), TRACE_DTYPE)
+    venue = _venue(cell, points - 1)
+    engine.run(
+        venue,
+        cell.start,
+        block,
+        cell.rounds_per_step,
+        -1 if trace_path is None else trace_path,
+        trace,
+        no_trace,
+        paths_out,
+        markets_out,
+    )
+    if trace_path is None:
+        return Outcome(paths_out, markets_out, None)
+    for name in ("liquidated_notional", "adl_notional", "bad_debt"):
+        trace[name] = np.diff(trace[name], axis=0, prepend=0.0)
+    return Outcome(paths_out, markets_out, trace)

@@ -1,0 +1,85 @@
+"""Claims on the loss waterfall: who owes what, and which layer let an amount pass.
+
+An open claim is an account with negative equity whose contracts are still open; a cash claim is
+negative cash after all contracts are gone. Legend: a = accounts, r = rows, m = markets.
+"""
+
+from __future__ import annotations
+
+from stress.kernels.jit import kernel
+from stress.kernels.ledger import is_flat
+from stress.kernels.venue import (
+    BALANCE,
+    CAP,
+    ELIGIBILITY,
+    HOLDERS,
+    INSURANCE_FUND,
+    OUTSIDE_BOOK,
+    TIME,
+    VAULT,
+)
+
+
+@kernel
+def defaultable(v, a):
+    """Tell whether the account's losses enter the waterfall: traders and the vault."""
+    return a < v.traders or a == v.traders + VAULT
+
+
+@kernel
+def has_cash_claim(v, a):
+    """Tell whether a defaultable account owes cash and has no contracts left."""
+    return v.accounts[a]["cash"] < 0.0 and defaultable(v, a) and is_flat(v, a)
+
+
+@kernel
+def fund_balance(v):
+    """Balance of the insurance fund, USD >= 0."""
+    return v.accounts[v.traders + INSURANCE_FUND]["cash"]
+
+
+@kernel
+def record_bad_debt(v, a, amount):
+    """Add a loss beyond the account's own margin, attributed to markets (USD >= 0)."""
+    v.out[0]["bad_debt"] += amount
+    v.venue[0]["claims_less_fees"] += amount
+    v.out[0]["peak_uncovered_loss"] = max(v.out[0]["peak_uncovered_loss"], v.venue[0]["claims_less_fees"])
+    for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
+        v.out_market[v.rows[r]["market"]]["bad_debt"] += amount * v.rows[r]["attribution"]
+
+
+@kernel
+def record_passed(v, limit, amount):
+    """Record which limit let an amount pass a layer (I4)."""
+    if limit == BALANCE:
+        v.out[0]["passed_balance"] += amount
+    elif limit == CAP:
+        v.out[0]["passed_cap"] += amount
+    elif limit == ELIGIBILITY:
+        v.out[0]["passed_eligibility"] += amount
+    elif limit == TIME:
+        v.out[0]["passed_time"] += amount
+
+
+@kernel
+def record_exhaustion(v, t):
+    """Note the first claim larger than the fund's balance."""
+    if v.out[0]["exhaustion_step"] < 0:
+        v.out[0]["exhaustion_step"] = t
+
+
+@kernel
+def pay_from_fund(v, a, amount):
+    """Let the insurance fund pay `amount` (<= its balance) to account `a`, and record the bad debt."""
+    fund = v.traders + INSURANCE_FUND
+    v.accounts[fund]["cash"] -= amount
+    v.accounts[a]["cash"] += amount
+    v.out[0]["fund_paid"] += amount
+    v.out[0]["fund_low_water"] = min(v.out[0]["fund_low_water"], v.accounts[fund]["cash"])
+    record_bad_debt(v, a, amount)
+
+
+@kernel
+def can_share_losses(v, a):
+    """Tell whether an account may carry the losses of others: holders except the outside book."""
+    return a < v.traders + HOLDERS and a != v.traders + OUTSIDE_BOOK

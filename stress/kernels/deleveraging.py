@@ -1,0 +1,109 @@
+"""Auto-deleveraging, apart from who is chosen: open claims, prices, and closing one leg.
+
+Legend: a = accounts, r = rows, m = markets. Invariant I5 is kept here, contract by contract:
+loss = allocated - gain + residual - overshoot, each a named column >= 0.
+"""
+
+from __future__ import annotations
+
+from stress.kernels.claims import defaultable, fund_balance, record_bad_debt, record_passed
+from stress.kernels.jit import kernel
+from stress.kernels.ledger import equity, trade
+from stress.kernels.margin import assess, attribute_loss, bankruptcy_price
+from stress.kernels.venue import ADL, ELIGIBILITY, OUTSIDE_BOOK, TIME, VAULT
+
+AT_BANKRUPTCY, AT_MARK, AT_PREVIOUS_MARK = range(3)
+WHEN_FUND_EXHAUSTED, WHEN_EQUITY_NEGATIVE = range(2)
+
+
+@kernel
+def is_open_claim(v, a, when, maintenance):
+    """Tell whether the account's open contracts are to be deleveraged now; also equity, requirement."""
+    if not defaultable(v, a):
+        return False, 0.0, 0.0
+    value, requirement = assess(v, a, maintenance)
+    if value >= 0.0 or requirement <= 0.0:
+        return False, value, requirement
+    if when == WHEN_FUND_EXHAUSTED and -value <= fund_balance(v):
+        return False, value, requirement
+    return True, value, requirement
+
+
+@kernel
+def is_blocked(v, m, t):
+    """Tell whether deleveraging is blocked in the market."""
+    return v.markets[m]["halted_until"][2] > t or (v.venue[0]["outage"] & ADL) != 0
+
+
+@kernel
+def is_winner(v, w, side):
+    """Tell whether row `w` may be deleveraged against a bankrupt position of `side` (+1 long)."""
+    a = v.rows[w]["account"]
+    return v.rows[w]["size"] * side < 0.0 and a != v.traders + OUTSIDE_BOOK and equity(v, a) > 0.0
+
+
+@kernel
+def deleverage(v, r, w, quantity, price, bankruptcy, t):
+    """Close `quantity` (> 0) of bankrupt row `r` against winner row `w` at `price`; book I5's columns."""
+    m = v.rows[r]["market"]
+    side = 1.0 if v.rows[r]["size"] > 0.0 else -1.0
+    loss = quantity * side * (bankruptcy - v.markets[m]["mark"])
+    paid = quantity * side * (price - v.markets[m]["mark"])
+    allocated = max(0.0, paid)
+    residual = max(0.0, loss - paid)
+    trade(v, r, -side * quantity, price)
+    trade(v, w, side * quantity, price)
+    notional = quantity * v.markets[m]["mark"]
+    out = v.out[0]
+    out["adl_notional"] += notional
+    out["adl_loss"] += loss
+    out["adl_shortfall"] += allocated
+    out["adl_gain"] += max(0.0, -paid)
+    out["adl_residual"] += residual
+    out["adl_overshoot"] += max(0.0, paid - loss)
+    out["fills"] += 1
+    v.out_market[m]["adl_notional"] += notional
+    v.out_market[m]["adl_shortfall"] += allocated
+    if v.rows[w]["account"] == v.traders + VAULT:
+        v.venue[0]["vault_shared"] += allocated
+    if out["first_adl_step"] < 0:
+        out["first_adl_step"] = t
+    # What the price left with the closed account is a claim on the layers below, booked there.
+    record_bad_debt(v, v.rows[r]["account"], loss - residual)
+
+
+@kernel
+def close_open_claims(v, t, when, price_rule, maintenance, choose):
+    """Deleverage every open claim, in account order; `choose(v, r, side, rest, t) -> (winner row, quantity)`.
+
+    A winner row of -1 ends the search: nobody eligible is left and the rest of the row stays open.
+    Returns whether anything was closed.
+    """
+    acted = False
+    for a in range(v.accounts.shape[0]):
+        claims, value, requirement = is_open_claim(v, a, when, maintenance)
+        if not claims:
+            continue
+        attribute_loss(v, a, maintenance)
+        for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
+            if v.rows[r]["size"] == 0.0:
+                continue
+            m = v.rows[r]["market"]
+            bankruptcy = bankruptcy_price(v, r, value, requirement, maintenance)
+            side = 1.0 if v.rows[r]["size"] > 0.0 else -1.0
+            if is_blocked(v, m, t):
+                record_passed(v, TIME, abs(v.rows[r]["size"]) * side * (bankruptcy - v.markets[m]["mark"]))
+                continue
+            price = bankruptcy
+            if price_rule == AT_MARK:
+                price = v.markets[m]["mark"]
+            elif price_rule == AT_PREVIOUS_MARK:
+                price = v.markets[m]["previous_mark"]
+            while v.rows[r]["size"] != 0.0:
+                w, quantity = choose(v, r, side, abs(v.rows[r]["size"]), t)
+                if w < 0:
+                    record_passed(v, ELIGIBILITY, abs(v.rows[r]["size"]) * side * (bankruptcy - v.markets[m]["mark"]))
+                    break
+                deleverage(v, r, w, quantity, price, bankruptcy, t)
+                acted = True
+    return acted

@@ -1,0 +1,47 @@
+"""Own impact: where the venue's mid stands, given the normalised flow it has absorbed.
+
+State is flow z = sum of fills / depth at their step; a share is permanent, the rest decays. The
+response g(z) is the impact mechanism's; nothing here accumulates per step: the decayed flow is read
+as (flow at the last fill) x (one precomputed table).
+"""
+
+from __future__ import annotations
+
+from stress.kernels.jit import kernel
+
+
+@kernel
+def displacement(v, m, t):
+    """Normalised flow z that acts at step t (signed, + = bought)."""
+    return v.markets[m]["permanent_flow"] + v.markets[m]["flow"] * v.decay[m, t - v.markets[m]["flow_step"]]
+
+
+@kernel
+def displaced(v, m, price, response):
+    """Move a price by a response g: price x (1 + g), or additively on the initial price."""
+    if v.terms[m]["additive"] == 1:
+        return price + v.markets[m]["initial_price"] * response
+    return price * (1.0 + response)
+
+
+@kernel
+def absorb_flow(v, m, t, quantity):
+    """Add a fill (signed base units, + = the liquidation bought) to the flow of market m."""
+    share = v.terms[m]["permanent"]
+    added = quantity / v.markets[m]["depth"]
+    v.markets[m]["flow"] = v.markets[m]["flow"] * v.decay[m, t - v.markets[m]["flow_step"]] + (1.0 - share) * added
+    v.markets[m]["permanent_flow"] += share * added
+    v.markets[m]["flow_step"] = t
+
+
+@kernel
+def refresh_prices(v, path, t, response):
+    """Set V, X and the external perpetual mid of step t from the path and the flow absorbed so far."""
+    for m in range(v.markets.shape[0]):
+        g = response(v, m, displacement(v, m, t))
+        carried = v.terms[m]["arbitrage_share"] * g
+        v.markets[m]["premium_factor"] = 1.0 + path.premium[t, m]
+        v.markets[m]["mid"] = displaced(v, m, v.markets[m]["world"] * v.markets[m]["premium_factor"], g)
+        v.markets[m]["source"] = displaced(v, m, v.markets[m]["world"], carried)
+        v.markets[m]["external"] = displaced(v, m, v.markets[m]["world"] * (1.0 + path.external_premium[t, m]), carried)
+        v.response_history[t, m] = g

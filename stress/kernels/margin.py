@@ -1,0 +1,73 @@
+"""Equity and requirement of accounts at the marks, and the prices that follow from them.
+
+Legend: a = accounts, r = rows, m = markets. `maintenance` is the kernel of the margin stage.
+"""
+
+from __future__ import annotations
+
+from stress.kernels.jit import kernel
+
+
+@kernel
+def assess(v, a, maintenance):
+    """Return (equity, maintenance requirement) of an account at the marks, USD."""
+    equity = v.accounts[a]["cash"]
+    requirement = 0.0
+    for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
+        size = v.rows[r]["size"]
+        m = v.rows[r]["market"]
+        equity += size * v.markets[m]["net_mark"] - v.rows[r]["carry"]
+        if size != 0.0:
+            requirement += maintenance(v, m, size, v.markets[m]["mark"])
+    return equity, requirement
+
+
+@kernel
+def bankruptcy_price(v, r, equity, requirement, maintenance):
+    """Price at which closing row `r` uses up exactly its share of the account's equity.
+
+    The share is the row's part of the maintenance requirement (dYdX v4-chain,
+    x/clob/keeper/liquidations.go @ 84d4664b); for a single position it is all of the equity.
+    mark - side x equity x share / |size|.
+    """
+    m = v.rows[r]["market"]
+    size = v.rows[r]["size"]
+    share = 1.0
+    if requirement > 0.0:
+        share = maintenance(v, m, size, v.markets[m]["mark"]) / requirement
+    return v.markets[m]["mark"] - equity * share / size
+
+
+@kernel
+def loss_beyond_margin(v, r, filled, price, equity, bankruptcy):
+    """Loss of a fill that the account's own margin does not carry, USD (<= 0 where it does).
+
+    While equity is positive, all of it stands for the fill: filled x side x (mark - price) - equity.
+    Once it is negative, every contract is charged from its bankruptcy price:
+    filled x side x (bankruptcy - price).
+    """
+    side = 1.0 if v.rows[r]["size"] > 0.0 else -1.0
+    if equity >= 0.0:
+        return filled * side * (v.markets[v.rows[r]["market"]]["mark"] - price) - equity
+    return filled * side * (bankruptcy - price)
+
+
+@kernel
+def attribute_loss(v, a, maintenance):
+    """Set the share of each row's market in the account's loss (vocabulary.ATTRIBUTION_RULE)."""
+    total = 0.0
+    for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
+        m = v.rows[r]["market"]
+        lost = max(0.0, v.rows[r]["size"] * (v.rows[r]["reference_price"] - v.markets[m]["mark"]))
+        v.rows[r]["attribution"] = lost
+        total += lost
+    if total <= 0.0:
+        total = 0.0
+        for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
+            m = v.rows[r]["market"]
+            needed = maintenance(v, m, v.rows[r]["size"], v.markets[m]["mark"]) if v.rows[r]["size"] != 0.0 else 0.0
+            v.rows[r]["attribution"] = needed
+            total += needed
+    if total > 0.0:
+        for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
+            v.rows[r]["attribution"] /= total

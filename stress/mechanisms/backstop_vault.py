@@ -1,0 +1,67 @@
+"""Backstop vault: takes over what the venues before it left, and unwinds it through the book.
+
+Stage        execution.
+Formula      an account with equity < takeover_below x requirement is taken row by row at its bankruptcy
+             price, so that its whole equity, positive or negative, moves to the vault. The vault
+             accepts while its own equity is positive and its gross notional stays within
+             takeover_limit x its equity. It sells unwind_share of depth per step, through the book.
+Source       Hyperliquid docs, liquidations.md (2026-08-22): backstop below 2/3 of maintenance margin; all
+             positions and all margin go to the liquidator vault.
+Invariants   I1; the vault's negative equity is a claim on the next layer.
+Limits       unwinding takes no view on prices; depositors do not withdraw within the horizon.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from stress.kernels.jit import kernel
+from stress.kernels.ledger import equity as account_equity
+from stress.kernels.venue import BALANCE, CAP, ELIGIBILITY, NO_LIMIT, VAULT
+from stress.stages import Mechanism, MechanismParameters, Stage
+
+
+class BackstopVault(MechanismParameters):
+    """`vault_equity` is USD at t = 0."""
+
+    vault_equity: float = Field(ge=0, description="equity of the vault at t = 0, USD")
+    takeover_below: float = Field(gt=0, description="takes accounts with equity below this x requirement")
+    takeover_limit: float = Field(default=5.0, gt=0, description="largest gross notional over the vault's equity")
+    unwind_share: float = Field(default=0.1, ge=0, description="share of one side's depth sold per step")
+
+    def balances(self) -> dict[int, float]:
+        """The vault's equity at t = 0."""
+        return {VAULT: self.vault_equity}
+
+
+@kernel
+def execute(v, a, r, quantity, bankruptcy_price, equity, requirement, cover, t, impact):
+    """Take over the whole row `r` at its bankruptcy price, if the vault may."""
+    m = v.rows[r]["market"]
+    vault = v.traders + VAULT
+    if a == vault or equity >= v.terms[m]["takeover_below"] * requirement:
+        return 0.0, 0.0, VAULT, ELIGIBILITY
+    own = account_equity(v, vault)
+    if own <= 0.0:
+        return 0.0, 0.0, VAULT, BALANCE
+    gross = abs(v.rows[r]["size"]) * v.markets[m]["mark"]
+    for w in range(v.accounts[vault]["row_start"], v.accounts[vault]["row_end"]):
+        gross += abs(v.rows[w]["size"]) * v.markets[v.rows[w]["market"]]["mark"]
+    if gross > v.terms[m]["takeover_limit"] * own:
+        return 0.0, 0.0, VAULT, CAP
+    return abs(v.rows[r]["size"]), bankruptcy_price, VAULT, NO_LIMIT
+
+
+@kernel
+def unwind(v, r, t):
+    """Base units of the vault's row `r` to close in this step."""
+    m = v.rows[r]["market"]
+    return min(abs(v.rows[r]["size"]), v.terms[m]["unwind_share"] * v.markets[m]["depth"])
+
+
+MECHANISM = Mechanism(
+    name="backstop_vault",
+    stage=Stage.EXECUTION,
+    parameters=BackstopVault,
+    kernels={"execute": execute, "unwind": unwind},
+)

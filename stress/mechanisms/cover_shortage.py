@@ -1,0 +1,60 @@
+"""Cover the shortage: close just enough that the account is margined again.
+
+Stage        size.
+Formula      smallest q with equity - fee(q) >= target_ratio x (requirement - maintenance(size)
+             + maintenance(size - q)) at a constant price; the whole position if no q does, or if what
+             would be left is below whole_below.
+Source       Drift protocol-v2, math/liquidation.rs @ 0ae3e3b1 (base_cover), written as a root of the
+             requirement itself, so that tiers are met exactly.
+Invariants   I10: one fill at a constant price restores equity = target_ratio x requirement.
+Limits       positions are reduced in market order, each against the shortage then left.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from stress.kernels.jit import kernel
+from stress.stages import Mechanism, MechanismParameters, Stage
+
+
+class CoverShortage(MechanismParameters):
+    """`target_ratio` is equity over maintenance requirement after the fill."""
+
+    target_ratio: float = Field(default=1.0, ge=1, description="equity over maintenance requirement to restore")
+    whole_below: float = Field(default=0.0, ge=0, description="a remainder below this notional is closed too, USD")
+
+
+@kernel
+def quantity(v, a, r, equity, requirement, bankruptcy_price, t, maintenance, fee):
+    """Base units of row `r` to close."""
+    m = v.rows[r]["market"]
+    size = abs(v.rows[r]["size"])
+    others = requirement - maintenance(v, m, size, v.markets[m]["mark"])
+    target = v.terms[m]["target_ratio"]
+    low, high = 0.0, size
+    if _shortage(v, r, m, size, high, equity, others, target, bankruptcy_price, maintenance, fee) > 0.0:
+        return size
+    # The shortage falls with q (the requirement is convex and its slope exceeds the fee's); bisection
+    # halves the bracket until its ends are neighbours, and keeps the end that suffices.
+    for _ in range(200):
+        middle = 0.5 * (low + high)
+        if middle <= low or middle >= high:
+            break
+        if _shortage(v, r, m, size, middle, equity, others, target, bankruptcy_price, maintenance, fee) > 0.0:
+            low = middle
+        else:
+            high = middle
+    if (size - high) * v.markets[m]["mark"] < v.terms[m]["whole_below"]:
+        return size
+    return high
+
+
+@kernel
+def _shortage(v, r, m, size, q, equity, others, target, bankruptcy_price, maintenance, fee):
+    """USD by which equity misses the target after closing q at the mark."""
+    paid, _ = fee(v, r, q, v.markets[m]["mark"], bankruptcy_price)
+    return target * (others + maintenance(v, m, size - q, v.markets[m]["mark"])) - (equity - paid)
+
+
+MECHANISM = Mechanism(name="cover_shortage", stage=Stage.SIZE, parameters=CoverShortage, kernels={"quantity": quantity})

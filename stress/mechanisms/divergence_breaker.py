@@ -1,0 +1,45 @@
+"""Divergence breaker: actions stop while the venue's mid and the oracle disagree.
+
+Stage        breakers.
+Formula      |V / O - 1| > divergence_limit at the start of a step blocks the named actions in that
+             market until `divergence_pause` after the last step in which it held.
+Source       Drift protocol-v2, mark-oracle divergence guard (math/oracle.rs @ 0ae3e3b1): 10 % blocks funding.
+Invariants   never changes a balance; while it blocks, the world moves on and marks jump at resume.
+Limits       evaluated once per step, per market.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from stress.kernels.jit import kernel
+from stress.kernels.venue import ACTIONS
+from stress.stages import BlockedActions, Mechanism, MechanismParameters, RoundedUp, Seconds, Stage
+
+N_ACTIONS = len(ACTIONS)
+
+
+class DivergenceBreaker(MechanismParameters):
+    """`divergence_limit` is a fraction; `divergence_blocks` names the actions that stop."""
+
+    divergence_limit: float = Field(gt=0, description="largest tolerated |V / O - 1|")
+    divergence_pause: RoundedUp = Field(default=Seconds(0.0), description="time blocked after the condition ended")
+    divergence_blocks: BlockedActions = Field(description="actions that stop")
+
+
+@kernel
+def trip(v, path, t):
+    """Extend the halt of every named action in each market where the condition holds."""
+    for m in range(v.markets.shape[0]):
+        terms = v.terms[m]
+        if abs(v.markets[m]["mid"] / v.markets[m]["oracle"] - 1.0) > terms["divergence_limit"]:
+            for i in range(N_ACTIONS):
+                if (terms["divergence_blocks"] >> i) & 1 == 1:
+                    v.markets[m]["halted_until"][i] = max(
+                        v.markets[m]["halted_until"][i], t + 1 + terms["divergence_pause_steps"]
+                    )
+
+
+MECHANISM = Mechanism(
+    name="divergence_breaker", stage=Stage.BREAKERS, parameters=DivergenceBreaker, kernels={"trip": trip}
+)

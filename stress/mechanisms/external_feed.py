@@ -1,0 +1,72 @@
+"""External feed: one delayed source with a heartbeat and a deviation threshold.
+
+Stage        oracle.
+Formula      at step t the source at s = t - delay publishes X(s) if s is on the heartbeat (counted from
+             t = 0 plus the phase) or |X(s) / last published - 1| >= deviation_threshold; O is the last
+             published value. X = W moved by arbitrage_share x own impact. A heartbeat of 0 publishes
+             every step; delay 0 with heartbeat 0 is read again in every round.
+Source       Chainlink data feeds (heartbeat and deviation threshold), docs.chain.link; Pyth and
+             Hyperliquid publish about every 3 s or faster (docs 2026-08).
+Invariants   O(t) never uses a price later than t - delay; before t = 0 the price is that of t = 0.
+Limits       one source per market; no noise of its own; dispersion between venues comes with several
+             sources. Own impact seen through a delay is that at the end of the source's step.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from stress.kernels.impact import displaced
+from stress.kernels.jit import kernel
+from stress.kernels.venue import ORACLE_UPDATE
+from stress.stages import Delay, Mechanism, MechanismParameters, MustResolve, Seconds, Stage
+
+
+class ExternalFeed(MechanismParameters):
+    """`oracle_delay` and `heartbeat` are durations; the threshold is a fraction, null for none."""
+
+    oracle_delay: MustResolve = Field(description="age of the observation when it reaches the venue")
+    heartbeat: MustResolve = Field(default=Delay(value=Seconds(0.0)), description="publishing interval; 0s = each step")
+    heartbeat_phase: MustResolve = Field(default=Delay(value=Seconds(0.0)), description="offset of the first heartbeat")
+    deviation_threshold: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="publish at once when the source moved by this fraction; null = never"
+    )
+
+    def terms(self, market, step):
+        """Return the kernel's fields; no threshold is a threshold that nothing reaches."""
+        stated = self
+        if self.deviation_threshold is None:
+            stated = self.model_copy(update={"deviation_threshold": 1e300})
+        return MechanismParameters.terms(stated, market, step)
+
+
+@kernel
+def observe(v, path, t, first_round):
+    """Write O and the step of the observation behind it; see the module's formula."""
+    for m in range(v.markets.shape[0]):
+        terms = v.terms[m]
+        delay = terms["oracle_delay_steps"]
+        beat = terms["heartbeat_steps"]
+        fresh = delay == 0 and beat == 0
+        if not first_round and not fresh:
+            continue
+        if v.markets[m]["halted_until"][6] > t or (v.venue[0]["outage"] & ORACLE_UPDATE) != 0:
+            continue
+        s = max(0, t - delay)
+        if path.oracle_outage[s, m] != 0:
+            continue
+        price = v.markets[m]["source"]
+        if delay > 0:
+            carried = terms["arbitrage_share"] * v.response_history[s, m]
+            price = displaced(v, m, path.world[s, m], carried)
+        on_beat = beat == 0 or (s - terms["heartbeat_phase_steps"]) % beat == 0
+        if on_beat or t == 0 or abs(price / v.markets[m]["oracle"] - 1.0) >= terms["deviation_threshold"]:
+            v.markets[m]["oracle"] = price
+            v.markets[m]["oracle_step"] = s
+
+
+MECHANISM = Mechanism(
+    name="external_feed", stage=Stage.ORACLE, parameters=ExternalFeed, kernels={"observe": observe}, every_step=True
+)

@@ -1,0 +1,43 @@
+"""Linear impact: the response is proportional to the normalised flow.
+
+Stage        impact.
+Formula      g(z) = c z, c = impact_at_depth; a fill from z0 to z1 pays the average c (z0 + z1) / 2.
+Source       Kyle (1985), Econometrica 53:1315, linear price schedule; depth = quantity within 1 % of the mid.
+Invariants   I1 (through the ledger), independence of how an order is split.
+Limits       no curvature: large fills are cheaper than a thinning book would make them.
+"""
+
+from __future__ import annotations
+
+from stress.kernels.jit import kernel
+from stress.stages import ImpactParameters, Mechanism, Stage
+
+
+class LinearImpact(ImpactParameters):
+    """Parameters of `ImpactParameters`, nothing else."""
+
+
+@kernel
+def response(v, m, z):
+    """Impact of flow z, fraction of price."""
+    return v.terms[m]["impact_at_depth"] * z
+
+
+@kernel
+def average(v, m, z0, z1):
+    """Mean impact over a fill that moves the flow from z0 to z1."""
+    return v.terms[m]["impact_at_depth"] * 0.5 * (z0 + z1)
+
+
+@kernel
+def inverse(v, m, g):
+    """Flow at which the impact is g."""
+    return g / v.terms[m]["impact_at_depth"]
+
+
+MECHANISM = Mechanism(
+    name="linear_impact",
+    stage=Stage.IMPACT,
+    parameters=LinearImpact,
+    kernels={"response": response, "average": average, "inverse": inverse},
+)

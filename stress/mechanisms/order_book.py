@@ -1,0 +1,85 @@
+"""Order book: a liquidation is a market order against the outside book at the venue's mid.
+
+Stage        execution.
+Formula      a fill of q moves the flow from z0 to z1 = z0 -+ q / depth and pays the mean of the displaced
+             mid over [z0, z1]. The order stops where the marginal price reaches impact_max or the
+             slippage cap, and, with deficit_fill: covered, where the fill's loss beyond the account's
+             margin (kernels.margin.loss_beyond_margin) reaches what the layers before ADL can pay at once.
+Source       design of this project; market order of Hyperliquid docs, liquidations.md (2026-08-22).
+Invariants   I1; I4 (the binding limit is returned).
+Limits       one book per market, symmetric, replenished by the decay of own flow only.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from stress.kernels.impact import absorb_flow, displaced, displacement
+from stress.kernels.jit import kernel
+from stress.kernels.margin import loss_beyond_margin
+from stress.kernels.venue import BALANCE, CAP, NO_LIMIT, OUTSIDE_BOOK
+from stress.stages import Mechanism, MechanismParameters, Stage
+
+
+class OrderBook(MechanismParameters):
+    """`deficit_fill` says whether fills below the bankruptcy price need cover."""
+
+    deficit_fill: Literal["covered", "any"] = Field(
+        default="covered", description="covered = only as far as the layers before ADL can pay; any = always"
+    )
+
+
+@kernel
+def execute(v, a, r, quantity, bankruptcy_price, equity, requirement, cover, t, impact):
+    """Sell (close a long) or buy back `quantity` > 0 base units of row `r`."""
+    respond, average, invert = impact
+    m = v.rows[r]["market"]
+    side = 1.0 if v.rows[r]["size"] > 0.0 else -1.0  # a long is closed by selling: flow falls
+    depth = v.markets[m]["depth"]
+    if depth <= 0.0:
+        return 0.0, 0.0, OUTSIDE_BOOK, CAP
+    z0 = displacement(v, m, t)
+    g0 = respond(v, m, z0)
+    world = v.markets[m]["world"] * v.markets[m]["premium_factor"]
+
+    limit = NO_LIMIT
+    reach = v.terms[m]["impact_max"]
+    end = -side * reach  # response at which the book ends
+    if v.terms[m]["additive"] == 0:
+        slipped = (1.0 + g0) * (1.0 - side * v.terms[m]["slippage_cap"]) - 1.0
+    else:
+        slipped = g0 - side * v.terms[m]["slippage_cap"] * v.markets[m]["mid"] / v.markets[m]["initial_price"]
+    end = max(end, slipped) if side > 0.0 else min(end, slipped)
+    room = side * (z0 - invert(v, m, end)) * depth
+    filled = quantity
+    if filled > room:
+        filled = max(0.0, room)
+        limit = CAP
+    if filled <= 0.0:
+        return 0.0, 0.0, OUTSIDE_BOOK, CAP
+
+    price = displaced(v, m, world, average(v, m, z0, z0 - side * filled / depth))
+    if v.terms[m]["deficit_fill"] == 0 and loss_beyond_margin(v, r, filled, price, equity, bankruptcy_price) > cover:
+        # The loss beyond the margin grows with q once it is positive; keep the largest q that is covered.
+        low, high = 0.0, filled
+        for _ in range(200):
+            middle = 0.5 * (low + high)
+            if middle <= low or middle >= high:
+                break
+            price = displaced(v, m, world, average(v, m, z0, z0 - side * middle / depth))
+            if loss_beyond_margin(v, r, middle, price, equity, bankruptcy_price) > cover:
+                high = middle
+            else:
+                low = middle
+        filled = low
+        limit = BALANCE
+        if filled <= quantity * 1e-12:
+            return 0.0, 0.0, OUTSIDE_BOOK, BALANCE
+        price = displaced(v, m, world, average(v, m, z0, z0 - side * filled / depth))
+    absorb_flow(v, m, t, -side * filled)
+    return filled, price, OUTSIDE_BOOK, limit
+
+
+MECHANISM = Mechanism(name="order_book", stage=Stage.EXECUTION, parameters=OrderBook, kernels={"execute": execute})

@@ -1,0 +1,62 @@
+"""Socialized loss: what cash remains owed is shared by all accounts with positive equity.
+
+Stage        waterfall.
+Formula      share of account i = claims x equity_i / sum of positive equities, at the marks of the round;
+             not more than that sum.
+Source       percolator (equity haircut ratio, d594e6a); Paradex docs (2025), socialised loss.
+Invariants   I1; nobody's equity falls below zero by it.
+Limits       outside_book takes no part; a haircut is immediate, not at withdrawal.
+"""
+
+from __future__ import annotations
+
+from stress.kernels.claims import can_share_losses, has_cash_claim, record_bad_debt, record_passed
+from stress.kernels.jit import kernel
+from stress.kernels.ledger import equity
+from stress.kernels.venue import BALANCE, HOLDERS, VAULT
+from stress.stages import Mechanism, MechanismParameters, Stage
+
+
+class SocializedLoss(MechanismParameters):
+    """No parameters."""
+
+
+@kernel
+def absorb(v, t, maintenance):
+    """Share all cash claims; returns whether there were any."""
+    claims = 0.0
+    wealth = 0.0
+    for a in range(v.traders + HOLDERS):
+        if has_cash_claim(v, a):
+            claims -= v.accounts[a]["cash"]
+        elif can_share_losses(v, a):
+            wealth += max(0.0, equity(v, a))
+    if claims <= 0.0:
+        return False
+    if wealth <= 0.0:
+        record_passed(v, BALANCE, claims)
+        return False
+    shared = min(claims, wealth)
+    if shared < claims:
+        record_passed(v, BALANCE, claims - shared)
+    haircut = shared / wealth
+    relief = shared / claims
+    for a in range(v.traders + HOLDERS):
+        if has_cash_claim(v, a):
+            paid = -v.accounts[a]["cash"] * relief
+            v.accounts[a]["cash"] = v.accounts[a]["cash"] + paid if relief < 1.0 else 0.0
+            record_bad_debt(v, a, paid)
+            v.out[0]["socialized_loss"] += paid
+            for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
+                v.out_market[v.rows[r]["market"]]["socialized_loss"] += paid * v.rows[r]["attribution"]
+        elif can_share_losses(v, a):
+            part = haircut * max(0.0, equity(v, a))
+            v.accounts[a]["cash"] -= part
+            if a == v.traders + VAULT:
+                v.venue[0]["vault_shared"] += part
+    return True
+
+
+MECHANISM = Mechanism(
+    name="socialized_loss", stage=Stage.WATERFALL, parameters=SocializedLoss, kernels={"absorb": absorb}
+)
