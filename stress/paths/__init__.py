@@ -96,6 +96,9 @@ class PathAxes(NamedTuple):
     correlation: float = 0.0
 
 
+AS_CALIBRATED = PathAxes()
+
+
 class Terms(NamedTuple):
     """Everything the kernel reads besides the keys."""
 
@@ -237,7 +240,7 @@ def compose(
     horizon: float,
     step: float,
     seed: int,
-    axes: PathAxes = PathAxes(),
+    axes: PathAxes = AS_CALIBRATED,
     history: PriceHistory | None = None,
 ) -> PathSource:
     """Return the source of paths of one scenario; horizon and step in seconds, any selection of markets."""

@@ -216,7 +216,7 @@ def place(keys, path, terms, ids, clock, step, regime, jumps, travelled):
     ids (m,): permanent market ids; clock (S + 1,): hour of each step; regime (hours,).
     """
     steps, markets = jumps.shape
-    for day in range(int(math.ceil(steps * step / DAY))):
+    for day in range(math.ceil(steps * step / DAY)):
         for k in range(_count(terms.common_count, uniforms(keys, COMMON, day, path, COMMON_JUMP, 0)[0])):
             u = uniforms(keys, COMMON, day, path, COMMON_JUMP, 1 + k)
             t = _lands(day, u[0], step, steps)

@@ -61,8 +61,7 @@ class PriceReport:
     file: str
     series: Mapping[str, tuple[str, ...]]  # market -> "venue symbol"
     bars: int  # in the stretch
-    gaps: Mapping[str, int]  # market -> bars without a print, filled by `on_gap: hold`
-    longest_gap: Mapping[str, int]  # market -> bars
+    gaps: Mapping[str, tuple[tuple[str, int], ...]]  # market -> (start, bars) of each stretch that was held
     bad_prints: tuple[str, ...]  # "venue symbol ts field value (row)", treated by `on_bad_print`
     on_bad_print: str
     out_of_order: int
@@ -70,7 +69,9 @@ class PriceReport:
     def __str__(self) -> str:
         lines = [f"{self.file}: {self.bars} bars per market"]
         for market, names in self.series.items():
-            held = f"{self.gaps[market]} bars held, at most {self.longest_gap[market]} in a row"
+            held = f"{sum(bars for _, bars in self.gaps[market])} bars held"
+            start, longest = max(self.gaps[market], key=lambda gap: gap[1], default=("", 0))
+            held += f", at most {longest} in a row (from {start})" if longest else ""
             lines.append(f"  {market}: median of {', '.join(names)}; {held}")
         lines += [f"  bad print, {self.on_bad_print}: {row}" for row in self.bad_prints]
         if self.out_of_order:
@@ -116,7 +117,7 @@ def _bad_prints(bars: np.ndarray) -> np.ndarray:
 
 def _clean(rows: pd.DataFrame, name: str, history: PriceHistory, rule: str) -> tuple[np.ndarray, list[str]]:
     """Return the bars (n, 4) of one series after the rule for bad prints, and what was found."""
-    bars = rows[list(FIELDS)].to_numpy(dtype=np.float64)
+    bars = rows[list(FIELDS)].to_numpy(dtype=np.float64, copy=True)
     flags = _bad_prints(bars)
     found = []
     for b, f in zip(*np.nonzero(flags), strict=True):
@@ -140,15 +141,18 @@ def _clean(rows: pd.DataFrame, name: str, history: PriceHistory, rule: str) -> t
     return bars, found
 
 
-def _longest_run(missing: np.ndarray) -> int:
+def _stretches(missing: np.ndarray, times: pd.DatetimeIndex) -> tuple[tuple[str, int], ...]:
+    """Return (start, bars) of every run of missing bars."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], missing.astype(np.int8), [0]])))
-    return int((edges[1::2] - edges[::2]).max()) if len(edges) else 0
+    return tuple(
+        (times[start].isoformat(), int(end - start)) for start, end in zip(edges[::2], edges[1::2], strict=True)
+    )
 
 
 def _market_bars(
     history: PriceHistory, scenario: ReplayScenario, market: str, bars: int
-) -> tuple[np.ndarray, tuple[str, ...], int, int, list[str]]:
-    """Return median bars (bars, 4) without gaps, the series used, bars held, the longest run, bad prints."""
+) -> tuple[np.ndarray, tuple[str, ...], tuple[tuple[str, int], ...], list[str]]:
+    """Return median bars (bars, 4) without gaps, the series used, stretches held, bad prints."""
     before = round(scenario.longest_hold / history.bar)  # bars in which a close before the stretch still stands
     grid = pd.date_range(
         scenario.from_ - timedelta(seconds=before * history.bar),
@@ -169,20 +173,24 @@ def _market_bars(
     median[~missing] = np.nanmedian(block[:, ~missing], axis=0)
     close = pd.Series(median[:, 3]).ffill().to_numpy()
     median[missing] = close[missing][:, None]
-    gaps, longest = int(missing[before:].sum()), _longest_run(missing[before:])
-    _check_gaps(history, scenario, market, median[before:], gaps, longest)
-    return median[before:], tuple(names), gaps, longest, bad
+    gaps = _stretches(missing[before:], grid[before:])
+    _check_gaps(history, scenario, market, median[before:], gaps)
+    return median[before:], tuple(names), gaps, bad
 
 
 def _check_gaps(
-    history: PriceHistory, scenario: ReplayScenario, market: str, bars: np.ndarray, gaps: int, longest: int
+    history: PriceHistory,
+    scenario: ReplayScenario,
+    market: str,
+    bars: np.ndarray,
+    gaps: tuple[tuple[str, int], ...],
 ) -> None:
     def refuse(rule: str, value: object, fix: str) -> PriceFileError:
         return PriceFileError(rule, file=history.file, key=market, value=value, fix=fix)
 
     if gaps and scenario.on_gap == "refuse":
         raise refuse(
-            "has missing bars, and the scenario refuses gaps", gaps, "state `on_gap: hold`, or complete the file"
+            "has missing bars, and the scenario refuses gaps", gaps[0][0], "state `on_gap: hold`, or complete the file"
         )
     if np.isnan(bars[0, 3]):
         raise refuse(
@@ -190,10 +198,11 @@ def _check_gaps(
             scenario.from_.isoformat(),
             "start later, or complete the file",
         )
+    start, longest = max(gaps, key=lambda gap: gap[1], default=("", 0))
     if longest * history.bar > scenario.longest_hold:
         raise refuse(
-            f"has a gap longer than `longest_hold` of {format_duration(scenario.longest_hold)}",
-            format_duration(longest * history.bar),
+            f"has a gap of {format_duration(longest * history.bar)} from {start}, longer than `longest_hold`",
+            format_duration(scenario.longest_hold),
             "raise `longest_hold` if a price that stands this long is acceptable, or complete the file",
         )
 
@@ -266,11 +275,9 @@ def build(
             value=scenario.from_.isoformat(),
         )
     count = round(horizon / history.bar)
-    bars, series, gaps, longest, bad = {}, {}, {}, {}, []
+    bars, series, gaps, bad = {}, {}, {}, []
     for market in markets:
-        bars[market], series[market], gaps[market], longest[market], found = _market_bars(
-            history, scenario, market, count
-        )
+        bars[market], series[market], gaps[market], found = _market_bars(history, scenario, market, count)
         bad += found
     world = np.stack([visit(bars[market], round(each)) for market in markets], axis=1)
     ratio = np.stack(
@@ -291,7 +298,5 @@ def build(
         venue_outage=np.zeros((1, shape[0]), np.uint8),
         regime=np.full((1, shape[0]), -1, np.int8),
     )
-    report = PriceReport(
-        history.file, series, count, gaps, longest, tuple(bad), scenario.on_bad_print, history.out_of_order
-    )
+    report = PriceReport(history.file, series, count, gaps, tuple(bad), scenario.on_bad_print, history.out_of_order)
     return block, report
