@@ -1,1 +1,22 @@
-"""t."""
+"""Orchestration with Prefect: thin, no arithmetic; the library below never imports it.
+
+Importing this package settles where Prefect lives, before Prefect is imported: a home inside
+`results/` unless the user points to a server or a home, loopback only, telemetry off.
+"""
+
+import os
+import time
+from pathlib import Path
+
+STARTED = time.perf_counter()
+
+_DEFAULTS = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_API_HOST": "127.0.0.1",
+}
+
+for _name, _value in _DEFAULTS.items():
+    os.environ.setdefault(_name, _value)
+if "PREFECT_API_URL" not in os.environ:
+    os.environ.setdefault("PREFECT_HOME", str(Path("results/.prefect").resolve()))

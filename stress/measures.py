@@ -105,7 +105,7 @@ class Difference(NamedTuple):
     low: float
     high: float
     paths: int
-    method: Literal["blocks", "discordant pairs", "marginal bounds"]
+    method: Literal["blocks", "discordant pairs", "marginal bounds", "independent runs"]
     only_a: int | None = None
     only_b: int | None = None
     p_value: float | None = None
@@ -171,13 +171,13 @@ def paired_difference(
 
 def independent_difference(
     events_a: int, paths_a: int, events_b: int, paths_b: int, confidence: float = CONFIDENCE
-) -> tuple[float, float, float]:
-    """Return P(B) - P(A) and its interval for two runs without common paths (Newcombe 1998, method 10)."""
+) -> Difference:
+    """Return P(B) - P(A) of two runs without common paths (Newcombe 1998, method 10)."""
     (low_a, high_a), (low_b, high_b) = wilson(events_a, paths_a, confidence), wilson(events_b, paths_b, confidence)
     p_a, p_b = events_a / paths_a, events_b / paths_b
     low = p_b - p_a - math.hypot(p_b - float(low_b), float(high_a) - p_a)
     high = p_b - p_a + math.hypot(float(high_b) - p_b, p_a - float(low_a))
-    return p_b - p_a, low, high
+    return Difference(p_b - p_a, low, high, 0, "independent runs")
 
 
 def unconditional(
@@ -338,7 +338,8 @@ def compare_cells(
     """Return P(event) of a cell of `b` minus that of a cell of `a`, on the paths that both have seen.
 
     `a`, `b` are (grid, losses) pairs, possibly the same; `at_a`, `at_b` give the position on every
-    axis. Blocks are common where the hashes of their paths are equal.
+    axis. Blocks are common where the hashes of their paths are equal; without any, the difference is
+    that of two independent runs and its `paths` is 0.
     """
     counts, paths, hashes, rows = [], [], [], []
     for (data, losses), at in ((a, at_a), (b, at_b)):
@@ -352,11 +353,8 @@ def compare_cells(
     common = (hashes[0][:blocks] == hashes[1][:blocks]) & (paths[0][:blocks] == paths[1][:blocks])
     common &= paths[0][:blocks] > 0
     if not common.any():
-        raise StoreError(
-            "the two runs have no path in common",
-            key="path_hash",
-            fix="compare runs of the same market, scenarios, seed, horizon and step",
-        )
+        totals = [(int(count.sum()), int(path.sum())) for count, path in zip(counts, paths, strict=True)]
+        return independent_difference(*totals[0], *totals[1], confidence)
     discordant = None
     if rows[0] is not None and rows[1] is not None:
         size = int(a[0].attrs["block_paths"])

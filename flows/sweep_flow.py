@@ -1,0 +1,165 @@
+"""One study as a Prefect flow: resolve, sweep, finalize, report.
+
+`sweep` is one task; its blocks are Dask futures inside it (a Prefect task per block costs some
+hundred milliseconds each). Tasks hand over names of files and folders, never arrays.
+
+    python -m flows.sweep_flow configs/studies/quickstart.yaml
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import cyclopts
+
+import flows
+
+from prefect import flow, task  # isort: skip  (after flows: it sets Prefect's environment)
+from prefect.cache_policies import NO_CACHE  # isort: skip
+
+from stress import runs
+from stress.config import load_study
+from stress.errors import StressError
+from stress.sweep import on_dask
+
+DATA = Path("../shared/data")
+
+
+@contextlib.contextmanager
+def dask_client(scheduler: str | None, workers: int | None) -> Iterator[Any]:
+    """Yield a client of the given scheduler, or of an embedded cluster of one-thread processes."""
+    import dask
+    from distributed import Client, LocalCluster
+
+    if scheduler is not None:
+        with Client(scheduler, timeout="30s") as client:
+            yield client
+        return
+    one_thread = {
+        f"distributed.nanny.pre-spawn-environ.{name}": 1
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+    }
+    with (
+        dask.config.set(one_thread),
+        LocalCluster(
+            n_workers=workers or os.cpu_count(),
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@task(cache_policy=NO_CACHE)
+def resolve(study: str, results: str, market_data: str | None, name: str | None) -> dict[str, str]:
+    """Read the study, check it, make the run's working folder; return where it lies."""
+    return asdict(runs.prepare(load_study(study, market_data=market_data), results, name=name))
+
+
+@task(cache_policy=NO_CACHE)
+def sweep(place: dict[str, str], scheduler: str | None, workers: int | None) -> dict[str, Any]:
+    """Compute every block that is missing; return the diary of the sweep."""
+    with dask_client(scheduler, workers) as client, runs.progress_bar("sweep") as progress:
+        return asdict(runs.sweep_blocks(runs.Place(**place), on_dask(client), progress))
+
+
+@task(cache_policy=NO_CACHE)
+def finalize(place: dict[str, str], swept: dict[str, Any], started: float) -> str:
+    """Merge the blocks and give the run's folder its final name; return it."""
+    diary = runs.Swept(**swept)
+    before = time.perf_counter() - started - diary.seconds
+    return str(runs.finalize(runs.Place(**place), diary, seconds_before=before).path)
+
+
+@task(cache_policy=NO_CACHE)
+def report(run: str) -> str:
+    """Write the report of a finished run; return the path of the page."""
+    return str(runs.open_run(run).report())
+
+
+def steps(
+    study: str,
+    results: str,
+    market_data: str | None,
+    scheduler: str | None,
+    workers: int | None,
+    name: str | None = None,
+    started: float | None = None,
+) -> tuple[str, str]:
+    """Go through the tasks; return the run's folder and the path of its report."""
+    place = resolve(study, results, market_data, name)
+    if runs.Place(**place).finished:
+        run = place["final"]
+    else:
+        began = time.perf_counter() if started is None else started
+        run = finalize(place, sweep(place, scheduler, workers), began)
+    return run, report(run)
+
+
+@flow(name="sweep", log_prints=False)
+def sweep_flow(
+    study: str,
+    results: str = "results",
+    market_data: str | None = None,
+    scheduler: str | None = None,
+    workers: int | None = None,
+) -> tuple[str, str]:
+    """Run a study; return the run's folder and the path of its report."""
+    return steps(study, results, market_data, scheduler, workers, started=flows.STARTED)
+
+
+app = cyclopts.App(name="python -m flows.sweep_flow", help="Run a study through Prefect and Dask.", version_flags=[])
+
+
+@app.default
+def command(
+    study: str,
+    *,
+    results: str = "results",
+    market_data: Annotated[Path, cyclopts.Parameter(help="Folder in which price files are looked for.")] = DATA,
+    scheduler: str | None = None,
+    workers: int | None = None,
+) -> None:
+    """Run a study; print the verdict, where store and report are, and where the time went.
+
+    Parameters
+    ----------
+    study: The study file.
+    results: Folder of all runs.
+    scheduler: Address of a Dask scheduler whose workers see the same results folder; default: embedded.
+    workers: Processes of the embedded cluster; default: the cores of this machine.
+    """
+    folder, page = sweep_flow(study, results, data_folder(market_data), scheduler, workers)
+    run = runs.open_run(folder)
+    run.summary()
+    print(run.where)
+    rest = time.perf_counter() - flows.STARTED - sum(run.diary["seconds"].values())
+    print(f"report  {page}  ({rest:.1f} s for it and the end of the flow)")
+
+
+def data_folder(market_data: Path) -> str | None:
+    """Return the folder of price files, or None where there is none: only studies with a replay need it."""
+    return str(market_data) if market_data.is_dir() else None
+
+
+def main(program: cyclopts.App) -> None:
+    """Run a command line; an error that a user can cause is printed without a traceback, exit code 2."""
+    try:
+        program()
+    except StressError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main(app)

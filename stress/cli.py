@@ -1,0 +1,202 @@
+"""The command line: perpstress run, explain, report, compare, verify, path.
+
+Each command imports what it needs when it runs, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import cyclopts
+
+from stress.errors import StressError, StudyError, did_you_mean
+
+if TYPE_CHECKING:
+    from stress.config import Study
+
+REFUSED = 2  # exit code of a StressError
+
+app = cyclopts.App(
+    name="perpstress",
+    help="Stress-test the risk parameters of a perpetual-futures venue.",
+    version_flags=["--version"],
+    help_on_error=False,
+)
+
+MarketData = Annotated[Path, cyclopts.Parameter(help="Folder in which a study's price files are looked for.")]
+Results = Annotated[Path, cyclopts.Parameter(help="Folder of all runs.")]
+DATA = Path("../shared/data")
+
+
+def _load(study: Path, market_data: Path) -> Study:
+    from stress.config import load_study
+
+    return load_study(study, market_data=market_data if market_data.is_dir() else None)
+
+
+@app.command
+def run(
+    study: Path,
+    *,
+    results: Results = Path("results"),
+    market_data: MarketData = DATA,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    report: bool = True,
+) -> None:
+    """Run a study, or finish what an interrupted run left; print the verdict and write the report.
+
+    Parameters
+    ----------
+    study: The study file.
+    workers: Threads of this process; default: the cores of this machine.
+    scheduler: Address of a Dask scheduler whose workers see the same results folder.
+    report: Write report.html and report.md.
+    """
+    from stress import runs
+
+    loaded = _load(study, market_data)
+    if scheduler is None:
+        finished = runs.run(loaded, results=results, workers=workers, progress=True)
+    else:
+        from distributed import Client
+
+        with Client(scheduler, timeout="30s") as client:
+            finished = runs.run(loaded, results=results, client=client, progress=True)
+    finished.summary()
+    print(finished.where)
+    if report:
+        print(f"report  {finished.report()}")
+
+
+@app.command
+def explain(study: Path, *, market_data: MarketData = DATA) -> None:
+    """Print the resolved study, every default visible, and what it will cost.
+
+    Parameters
+    ----------
+    study: The study file.
+    """
+    from stress.design import explain as explained
+
+    print(explained(_load(study, market_data)), end="")
+
+
+@app.command
+def report(run: Path) -> None:
+    """Write the report of a finished run again and print the verdict.
+
+    Parameters
+    ----------
+    run: The run's folder.
+    """
+    from stress.runs import open_run
+
+    finished = open_run(run)
+    finished.summary()
+    print(f"report  {finished.report()}")
+
+
+@app.command
+def compare(first: Path, second: Path, *, event: str = "mutualised_loss") -> None:
+    """Compare the current and the proposed cell of two runs, on their common paths where they have any.
+
+    Parameters
+    ----------
+    first: Folder of the run to compare with.
+    second: Folder of the run that is compared.
+    event: mutualised_loss, fund_exhaustion, adl or market_makers_default.
+    """
+    from rich.console import Console
+
+    from stress import runs
+
+    Console().print(runs.comparison_table(runs.compare(runs.open_run(first), runs.open_run(second), event)))
+
+
+@app.command
+def verify(run: Path, *, block: int | None = None, scenario: str | None = None) -> None:
+    """Compute one block of a run again and compare its hash with the store's.
+
+    Parameters
+    ----------
+    run: The run's folder.
+    block: Number of the block; default: one at random.
+    scenario: Name of the scenario; default: one at random.
+    """
+    import random
+
+    from stress.runs import open_run
+
+    finished = open_run(run)
+    layout = finished.bench.layout
+    points = [i for i, p in enumerate(finished.plan.path_points) if scenario in (None, p.values["scenario"])]
+    if not points:
+        names = finished.plan.path_axes["scenario"]
+        raise StudyError("is not in the run", key="scenario", value=scenario, fix=did_you_mean(str(scenario), names))
+    point = random.choice(points)
+    blocks = -(-layout.paths[point] // layout.block_paths)
+    if block is not None and not 0 <= block < blocks:
+        raise StudyError("is not a block of the run", key="block", value=block, fix=f"use 0 to {blocks - 1}")
+    chosen = random.randrange(blocks) if block is None else block
+    now, stored = finished.verify(chosen, point)
+    where = ", ".join(f"{name} {value}" for name, value in finished.plan.path_points[point].values.items())
+    print(
+        f"block {chosen} of {where}: {now} now, {stored} in the store: {'the same' if now == stored else 'DIFFERENT'}"
+    )
+    if now != stored:
+        sys.exit(1)
+
+
+@app.command
+def path(
+    run: Path, *, path: int, scenario: str | None = None, cell: str | None = None, csv: Path | None = None
+) -> None:
+    """Replay one path of one cell, step by step.
+
+    Parameters
+    ----------
+    run: The run's folder.
+    path: Number of the path, as in the loss rows.
+    scenario: Name of the scenario; default: the first.
+    cell: Values of cell axes, such as leverage_cap=40,oracle_delay=60s; the others are those of the current cell.
+    csv: Write every step to this file instead of printing the steps that matter.
+    """
+    from stress import runs
+
+    finished = runs.open_run(run)
+    names = finished.plan.path_axes["scenario"]
+    chosen = names[0] if scenario is None else scenario
+    if chosen not in names:
+        raise StudyError("is not in the run", key="scenario", value=scenario, fix=did_you_mean(chosen, names))
+    table = runs.trace_table(finished, chosen, finished.find_cell(_values(cell)), path)
+    if csv is not None:
+        table.to_csv(csv, index=False)
+        print(csv)
+        return
+    closing = table[(table.liquidated_notional > 0) | (table.adl_notional > 0) | (table.bad_debt > 0)]
+    print(f"{len(table)} rows, of them {len(closing)} with a liquidation, a deleveraging or bad debt (--csv FILE: all)")
+    print(closing.to_string(index=False) if len(closing) else "nothing happened on this path")
+
+
+def _values(text: str | None) -> dict[str, str]:
+    """Return {axis: value} from 'axis=value,axis=value'."""
+    pairs = [pair.partition("=") for pair in (text or "").split(",") if pair]
+    for name, sign, _ in pairs:
+        if not sign:
+            raise StudyError("a cell is given as axis=value,axis=value", key="cell", value=name)
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run a command; an error that a user can cause is printed without a traceback, exit code 2."""
+    try:
+        return app(arguments)
+    except StressError as error:
+        print(error, file=sys.stderr)
+        sys.exit(REFUSED)
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on from the last finished block", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,164 @@
+"""What the tasks of one study share inside a process: plan, path sources, books, cells, engines."""
+
+from __future__ import annotations
+
+import functools
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stress import accounts, design, engine, paths
+from stress.config import Protocol, Study
+from stress.errors import StoreError
+from stress.paths import PathSource
+from stress.sources.price_file import read_prices
+from stress.sweep.plan import Task, cost, layout, tasks
+
+
+@dataclass(frozen=True)
+class BuiltCell:
+    """A cell ready to simulate, with the constants of `grid.CELL_TERMS`."""
+
+    protocol: Protocol
+    cell: engine.Cell
+    constants: dict[str, float]
+
+
+class Workbench:
+    """What the tasks of one study share inside a process: plan, path sources, books, cells.
+
+    Threads share it. Everything is built once, under one lock, and only read afterwards.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self.plan = design.plan(study)
+        self.layout = layout(study, self.plan)
+        self._lock = threading.RLock()
+        self._built: dict[tuple[Any, ...], Any] = {}
+        # Seconds that this process has spent on compiling so far.
+        self.seconds_compile = 0.0
+
+    def _once(self, key: tuple[Any, ...], build: Callable[[], Any]) -> Any:
+        with self._lock:
+            if key not in self._built:
+                self._built[key] = build()
+            return self._built[key]
+
+    def tasks(self) -> list[Task]:
+        """Return every task of the study."""
+        rows = self.book(self.plan.cells[0], self.source(0).initial_prices).size.size
+        return tasks(self.study.content_hash, self.layout, cost(self.study, rows))
+
+    def describe(self, point: int, cell: int) -> str:
+        """Return a cell by the names and values of its axes."""
+        values = {**self.plan.path_points[point].values, **self.plan.cells[cell].values}
+        return ", ".join(f"{name}={value}" for name, value in values.items())
+
+    def source(self, point: int) -> PathSource:
+        """Return the path source of a point of the path axes."""
+        return self._once(("source", point), lambda: self._compose(self.plan.path_points[point]))
+
+    def _compose(self, point: design.PathPoint) -> PathSource:
+        study, scenario = self.study, point.scenario
+        history = read_prices(study.locate(scenario.replay)) if scenario.kind == "replay" else None
+        return paths.compose(
+            study.market,
+            scenario,
+            markets=study.markets,
+            horizon=study.horizon,
+            step=study.step,
+            seed=study.seed,
+            axes=point.axes,
+            history=history,
+        )
+
+    def cell(self, point: int, index: int) -> BuiltCell:
+        """Return a cell; its book is made at the prices of t = 0 of the path point."""
+        prices = self.source(point).initial_prices
+        return self._once(("cell", prices.tobytes(), index), lambda: self._build_cell(self.plan.cells[index], prices))
+
+    def _build_cell(self, cell: design.CellPoint, prices: np.ndarray) -> BuiltCell:
+        study = self.study
+        proposed = self._initial_margin(cell.protocol)
+        book = accounts.respond(
+            self.book(cell, prices),
+            cell.response,
+            prices=prices,
+            current=self._initial_margin(cell.base),
+            proposed=proposed,
+            changed_markets=np.array(cell.changed_markets),
+        )
+        if cell.margin_mode == "isolated":
+            book = accounts.isolate(book, proposed, prices)
+        built = engine.build_cell(cell.protocol, book, prices=prices, step=study.step)
+        interest = float(built.open_interest.sum())
+        constants = {
+            "open_interest": interest,
+            "gross_notional": built.gross_notional,
+            "trader_equity": float(book.equity(prices).sum()),
+            "vault_equity": built.vault_equity,
+            "fund": built.fund,
+            "loss_floor": study.loss_floor * interest,
+            "vault_loss_floor": study.vault_loss_floor * built.vault_equity,
+        }
+        return BuiltCell(cell.protocol, built, constants)
+
+    def _initial_margin(self, protocol: Protocol) -> accounts.InitialMargin:
+        return functools.partial(engine.initial_margin, protocol, markets=self.study.markets, step=self.study.step)
+
+    def book(self, cell: design.CellPoint, prices: np.ndarray) -> accounts.Book:
+        """Return the book before any response: made once per venue, at its current parameters."""
+        return self._once(("book", prices.tobytes(), cell.base.name), lambda: self._make_book(cell.base, prices))
+
+    def _make_book(self, base: Protocol, prices: np.ndarray) -> accounts.Book:
+        study, initial_margin = self.study, self._initial_margin(base)
+        market = np.arange(len(study.markets))
+        # A millionth of a unit lies in the first tier of any table, so its margin gives that tier's cap.
+        size = np.full(len(market), 2.0**-20)
+        return accounts.make_book(
+            study.book,
+            markets=study.markets,
+            prices=prices,
+            leverage_cap=size * prices / initial_margin(market, size, prices),
+            seed=study.seed,
+            initial_margin=initial_margin,
+            open_interest=np.array([study.market.markets[name].open_interest_usd for name in study.markets]),
+        )
+
+    def compiled(self, built: BuiltCell) -> engine.Engine:
+        """Return the engine of a cell; its first use in a process compiles it, once and timed."""
+        composed = engine.compose(built.protocol)
+        return self._once(("engine", composed.rules), lambda: self._compile(composed, built))
+
+    def _compile(self, composed: engine.Engine, built: BuiltCell) -> engine.Engine:
+        began = time.perf_counter()
+        engine.simulate(composed, built.cell, self.source(0).generate(0, 1))
+        self.seconds_compile += time.perf_counter() - began
+        return composed
+
+
+_WORKBENCHES: dict[str, Workbench] = {}
+_OPENING = threading.Lock()
+
+
+def workbench(folder: Path, study_hash: str) -> Workbench:
+    """Return this process's workbench of the study in a run's folder; one per study."""
+    with _OPENING:
+        if study_hash not in _WORKBENCHES:
+            study = Study(**json.loads((folder / "study.json").read_text()))
+            if study.content_hash != study_hash:
+                raise StoreError(
+                    "the study in this folder is not the one of the task",
+                    file=str(folder / "study.json"),
+                    value=study.content_hash,
+                    fix=f"expected {study_hash}; start the run again in another results folder",
+                )
+            _WORKBENCHES[study_hash] = Workbench(study)
+        return _WORKBENCHES[study_hash]
