@@ -14,8 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from stress.errors import StudyError, did_you_mean
-from stress.kernels.venue import ACTIONS
-from stress.stages import Exact
+from stress.stages import BlockedActions, Exact
 
 STATIONARY = "stationary"
 
@@ -28,7 +27,7 @@ Instant = Annotated[datetime, AfterValidator(_in_utc)]
 
 
 class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
 class RegimeScenario(_Entry):
@@ -89,7 +88,7 @@ class Between(_Entry):
 class VenueOutage(Between):
     """Actions that the venue cannot perform in a stretch of the horizon."""
 
-    blocks: tuple[Literal[tuple(ACTIONS)], ...] = Field(min_length=1)  # type: ignore[valid-type]
+    blocks: BlockedActions = Field(min_length=1)
 
 
 class ShockScenario(_Entry):
@@ -145,7 +144,8 @@ def parse_scenario(entry: str | Mapping[str, Any], known_regimes: Collection[str
     try:
         scenario = _SCENARIO.validate_python(fields)
     except ValidationError as invalid:
-        first = invalid.errors()[0]
+        # A misspelt key also leaves its right name missing: say the cause, not the effect.
+        first = min(invalid.errors(), key=lambda error: error["type"] != "extra_forbidden")
         key = ".".join(["scenarios", str(fields["name"]), *(str(part) for part in first["loc"][1:])])
         raise StudyError(
             first["msg"].removeprefix("Value error, "), key=key, value=first["input"], fix=_fix(kind, first)

@@ -6,7 +6,8 @@ Key        (seed, stream); the stream of a market model is by default `stream_of
 Counter    (market id << 32 | step group, path, purpose, sub-level). A step group is four consecutive
            steps, one per output word. Purposes that do not step with the path say what their group and
            their four outputs are, next to the code that reads them.
-Uniforms   u = ((x >> 11) + 1/2) 2^-53: open interval, symmetric about 1/2.
+Uniforms   u = ((x >> 11) + 1/2) 2^-53, in (0, 1): doubles round the last half of the upper values to
+           even, and the very last one would be 1, so it is held at 1 - 2^-53.
 Normals    inverse CDF (Wichura 1988, algorithm AS 241, PPND16): one uniform gives one normal, so that a
            number keeps its address whatever is done with its neighbours.
 
@@ -42,6 +43,7 @@ _M1_LOW, _M1_HIGH = np.uint64(_MULTIPLIERS[1] & 0xFFFFFFFF), np.uint64(_MULTIPLI
 _32 = np.uint64(32)
 _11 = np.uint64(11)
 _TO_UNIT = 2.0**-53
+_BELOW_ONE = 1.0 - 2.0**-53
 
 
 def stream_of(name: str) -> int:
@@ -85,7 +87,7 @@ def philox(keys, c0, c1, c2, c3):
 @kernel
 def unit(word):
     """Return the uniform in (0, 1) of a 64-bit word."""
-    return (np.float64(word >> _11) + 0.5) * _TO_UNIT
+    return min((np.float64(word >> _11) + 0.5) * _TO_UNIT, _BELOW_ONE)
 
 
 @kernel

@@ -32,7 +32,7 @@ NotNegative = Annotated[float, Field(ge=0)]
 class Depth(BaseModel):
     """Parameters; see the module."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     phi: NotNegative
     jump_sensitivity: NotNegative
     half_life: Annotated[Exact, Field(gt=0)]

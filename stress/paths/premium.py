@@ -29,7 +29,7 @@ from stress.stages import Exact, Seconds
 class Premium(BaseModel):
     """Parameters; see the module."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     mean: dict[str, float]
     half_life: Annotated[Exact, Field(gt=0)]
     sd: Annotated[float, Field(ge=0)]

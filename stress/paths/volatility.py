@@ -24,7 +24,7 @@ from stress.stages import Exact
 class SlowVolatility(BaseModel):
     """Parameters of v; see the module."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     half_life: Annotated[Exact, Field(gt=0)]
     sd: Annotated[float, Field(ge=0)]
     from_median: bool = False
