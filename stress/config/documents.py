@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from stress.errors import StudyError
+from stress.errors import StressError, StudyError
 
 Location = tuple[str | int, ...]
 DEEPEST = 32
@@ -58,6 +58,16 @@ class Document:
             value=value,
             fix=fix,
         )
+
+    def own(self, error: StressError, location: Sequence[str | int] = ()) -> StressError:
+        """Return an error that names no file as one of this document, at its key or at a location."""
+        if error.file is not None:
+            return error
+        parts = (error.key or "").replace("]", "").replace("[", ".").split(".")
+        key = tuple(int(part) if part.isdecimal() else part for part in parts)
+        inside = next((key[i:] for i in range(len(key)) if (*location, *key[i:]) in self.lines), ())
+        fix = error.fix or "correct it: see the comments and sources of the files in configs"
+        return self.error(error.rule, (*location, *inside), value=error.value, fix=fix)
 
 
 def dotted(location: Sequence[str | int]) -> str:

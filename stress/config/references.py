@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ class Origin:
     document: Document
     folder: Path
     market_data: Path | None = None
+    # Document of each protocol by its name, for errors that only a step or an axis brings out.
+    protocols: dict[str, Document] = field(default_factory=dict)
 
     def candidates(self, reference: str) -> Iterator[Path]:
         """Yield where a file may lie: beside the study, below the nearest `configs`, in the market data."""
@@ -93,10 +95,15 @@ def resolve(values: Mapping[str, Any], origin: Origin, problems: list[StressErro
 def _object(model: type[BaseModel], value: Any, origin: Origin, *at: str | int) -> Any:
     """Return the model that a file reference names or that plain data states."""
     if isinstance(value, str):
-        return read_model(model, read_document(origin.locate(value, *at)))
-    if isinstance(value, Mapping):
-        return read_model(model, origin.document.part(value, at))
-    return value
+        document = read_document(origin.locate(value, *at))
+    elif isinstance(value, Mapping):
+        document = origin.document.part(value, at)
+    else:
+        return value
+    found = read_model(model, document)
+    if isinstance(found, Protocol):
+        origin.protocols[found.name] = document
+    return found
 
 
 def _protocols(value: Any, origin: Origin) -> Any:
@@ -119,11 +126,7 @@ def _scenario(entry: Any, index: int, regimes: tuple[str, ...], origin: Origin) 
     try:
         return parse_scenario(entry, regimes)
     except StudyError as error:
-        last = (error.key or "").rpartition(".")[2]
-        if isinstance(entry, Mapping) and last in entry:
-            at = (*at, last)
-        fix = error.fix or "correct it: a scenario is a regime's name, or has `start`, `replay` or `shocks`"
-        raise document.error(error.rule, at, value=error.value, fix=fix) from None
+        raise document.own(error, at) from None
 
 
 def _markets(names: Any, market: MarketModel, protocols: tuple[Protocol, ...], origin: Origin) -> Any:

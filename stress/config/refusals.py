@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -26,9 +25,11 @@ def read_model(model: type[Model], document: Document) -> Model:
     try:
         found = model.model_validate(document.data)
     except ValidationError as error:
-        raise_all(refusals(document, model, error), document.file)
+        raise_all(refusals(document, model, error))
         raise
-    raise_all(kind_refusals(document, found), document.file)
+    except StressError as error:
+        raise document.own(error) from None
+    raise_all(kind_refusals(document, found))
     return found
 
 
@@ -65,17 +66,23 @@ def _attribute(model: Any, key: str) -> str:
     return next((name for name, field in fields.items() if field.alias == key), key)
 
 
-def raise_all(problems: Sequence[StressError], file: Path | None) -> None:
-    """Raise nothing, the one problem, or one StudyError that lists and counts them all."""
-    if len(problems) == 1:
-        raise problems[0]
-    if problems:
+class StudyErrors(StudyError):
+    """All that is wrong with a study and the files it names; `problems` are listed in its text."""
+
+    def __init__(self, problems: Sequence[StressError]) -> None:
         listing = "\n".join(str(problem) for problem in problems)
-        raise StudyError(
-            f"{len(problems)} errors\n{listing}",
-            file=None if file is None else str(file),
-            fix="correct them all, then run again",
-        )
+        super().__init__(f"{len(problems)} errors\n{listing}")
+        self.problems = tuple(problems)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (StudyErrors, (self.problems,))
+
+
+def raise_all(problems: Sequence[StressError]) -> None:
+    """Raise nothing, the one problem, or one error that lists and counts them all."""
+    flat = [inner for problem in problems for inner in getattr(problem, "problems", (problem,))]
+    if flat:
+        raise flat[0] if len(flat) == 1 else StudyErrors(flat)
 
 
 def _refusal(document: Document, model: type[BaseModel], detail: ErrorDetails) -> StudyError:
@@ -101,7 +108,8 @@ def _refusal(document: Document, model: type[BaseModel], detail: ErrorDetails) -
             f"unknown {key}", (*location, key), value=context["tag"], fix=did_you_mean(context["tag"], tags)
         )
     rule = detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-    meaning = _fields_at(model, detail["loc"][:-1]).get(str(detail["loc"][-1])) if detail["loc"] else None
+    enclosing = (detail["loc"][: len(detail["loc"]) - up] for up in range(len(detail["loc"])))
+    meaning = next(filter(None, (_fields_at(model, loc[:-1]).get(str(loc[-1])) for loc in enclosing)), None)
     fix = f"correct it; it means: {meaning}" if meaning else "correct it, or leave the key out for its default"
     return document.error(rule, location, value=value, fix=fix)
 

@@ -100,7 +100,11 @@ class Study(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
 
     schema_: Literal[1] = Field(alias="schema", description="version of the file format: 1")
-    name: str = Field(default="study", description="name of the results folder; default: the file's name")
+    name: str = Field(
+        default="study",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$",
+        description="name of the results folder; default: the file's name",
+    )
     question: str = Field(min_length=1, description="the question in words")
     protocols: Annotated[tuple[Protocol, ...], Field(min_length=1)] = Field(
         alias="protocol", description="a protocol file, or a list of them (an axis)"
@@ -124,7 +128,7 @@ class Study(BaseModel):
     )
     current: dict[str, AxisValue] = Field(default={}, description="today's values; default: the protocol's")
     proposed: dict[str, AxisValue] | None = Field(default=None, description="proposed values; others stay current")
-    tolerance: Tolerance = Field(description="what counts as safe")
+    tolerance: Tolerance | None = Field(default=None, description="what counts as safe; null = only report")
     paths: int = Field(ge=1, description="paths per scenario, shared by all cells")
     seed: int = Field(ge=0, lt=2**64, description="key of the random numbers")
     loss_floor: float = Field(
@@ -146,7 +150,7 @@ class Study(BaseModel):
     def _build(self, values: Mapping[str, Any], origin: Origin) -> None:
         problems: list[StressError] = []
         resolved = resolve(values, origin, problems)
-        unresolved = {(key,) for key in values.keys() - resolved.keys()}
+        unresolved = {(key,) for key in {*values, "markets"} - resolved.keys()}
         try:
             super().__init__(**resolved)
         except ValidationError as error:
@@ -155,10 +159,12 @@ class Study(BaseModel):
                 for problem, detail in zip(refusals(origin.document, Study, error), error.errors(), strict=True)
                 if detail["loc"][:1] not in unresolved
             ]
+        except StressError as error:
+            problems.append(origin.document.own(error))
         else:
             self._origin = origin
             problems += kind_refusals(origin.document, self)
-        raise_all(problems, origin.document.file)
+        raise_all(problems)
 
     @model_validator(mode="after")
     def _consistent(self) -> Study:

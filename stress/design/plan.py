@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
@@ -90,8 +89,11 @@ class Design:
 def plan(study: Study) -> Design:
     """Return the design of a study, or raise naming file, line and key of what cannot be visited."""
     for protocol in study.protocols:
-        for market in study.markets:
-            protocol.terms(market, study.step)
+        try:
+            for market in study.markets:
+                protocol.terms(market, study.step)
+        except StudyError as error:
+            raise study.origin.protocols.get(protocol.name, study.origin.document).own(error) from None
     path_axes, path_points = _path_points(study)
     cell_axes = _cell_axes(study)
     names = tuple(name for name in cell_axes if name not in (*_CHOICES, "protocol"))
@@ -135,9 +137,10 @@ def _path_points(study: Study) -> tuple[dict[str, tuple[Any, ...]], tuple[PathPo
                 raise study.error(
                     "a path axis takes numbers", "axes", name, index, value=show(value), fix="use a number"
                 )
-            low, high = (-1.0, 1.0) if name == "correlation" else (0.0, math.inf)
-            if not low < value <= high:
-                rule = f"is above {low:g}" + (f" and at most {high:g}" if high < math.inf else "")
+            inside, rule = value > 0, "a multiplier is above 0"
+            if name == "correlation":
+                inside, rule = -1 <= value <= 1, "a blend of correlation lies in -1 to 1"
+            if not inside:
                 raise study.error(rule, "axes", name, index, value=value, fix="use a value in that range")
         if values:
             axes[name] = values
@@ -178,6 +181,11 @@ def _checked(
     followed: dict[str, tuple[str, ...]] = {}
     claimed: dict[tuple[str, tuple[str | int, ...]], str] = {}
     for name in names:
+        for protocol in study.protocols:
+            try:
+                addressed(protocol, name, study.markets)
+            except StudyError as error:
+                raise study.error(error.rule, "axes", name, fix=error.fix or "name a parameter") from None
         sets: list[dict[str, Any]] = []
         moved: dict[str, None] = {}
         for index, value in enumerate(cell_axes[name]):
