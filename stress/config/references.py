@@ -28,11 +28,15 @@ class Origin:
     document: Document
     folder: Path
     market_data: Path | None = None
+    # Where the data files of a stored study lie on this machine, by reference.
+    data_files: Mapping[str, str] = field(default_factory=dict)
     # Document of each protocol by its name, for errors that only a step or an axis brings out.
     protocols: dict[str, Document] = field(default_factory=dict)
 
     def candidates(self, reference: str) -> Iterator[Path]:
         """Yield where a file may lie: beside the study, below the nearest `configs`, in the market data."""
+        if reference in self.data_files:
+            yield Path(self.data_files[reference])
         yield self.folder / reference
         for folder in (self.folder, *self.folder.parents):
             if folder.name == "configs":
@@ -157,6 +161,9 @@ def _data_hashes(found: Mapping[str, Any], stated: Any, origin: Origin) -> dict[
         named[path] = ("book", "path")
     hashes = {}
     for reference, at in named.items():
+        if reference in stated and origin.find(reference) is None:
+            hashes[reference] = stated[reference]  # a stored study opens without its data
+            continue
         with origin.locate(reference, *at).open("rb") as stream:
             hashes[reference] = hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
         if stated.get(reference, hashes[reference]) != hashes[reference]:

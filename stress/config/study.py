@@ -225,6 +225,10 @@ class Study(BaseModel):
         """Return the file that a reference of this study names."""
         return self._origin.locate(reference)
 
+    def data_files(self) -> dict[str, str]:
+        """Return where each data file that the study names lies on this machine, by reference."""
+        return {reference: str(self.locate(reference).resolve()) for reference in self.data_hashes}
+
     @property
     def origin(self) -> Origin:
         """Where the study was written."""
@@ -257,17 +261,20 @@ class Study(BaseModel):
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def load_study(path: Path | str, *, market_data: Path | str | None = None) -> Study:
+def load_study(
+    path: Path | str, *, market_data: Path | str | None = None, data_files: Mapping[str, str] | None = None
+) -> Study:
     """Read a study file and the files it names; every refusal names file, line, key, value, rule, fix.
 
     References are looked for beside the study, then below the nearest enclosing folder `configs`;
-    data files also in `market_data`.
+    data files also in `market_data`. A stored study (`study.json`) is read in the same way;
+    `data_files` says where the files that it names lie (`Study.data_files`).
     """
     document = read_document(path)
     folder = Path(path).resolve().parent
     values = {"name": re.sub(r"[^A-Za-z0-9_-]+", "_", Path(path).stem).strip("_") or "study", **document.data}
     study = Study.__new__(Study)
-    study._build(values, Origin(document, folder, None if market_data is None else Path(market_data)))
+    study._build(values, Origin(document, folder, None if market_data is None else Path(market_data), data_files or {}))
     return study
 
 

@@ -195,6 +195,11 @@ def test_a_data_file_enters_by_its_bytes_not_by_its_path(tmp_path):
     assert study("there", "a").content_hash == first.content_hash
     assert study("there", "b").content_hash != first.content_hash
     stored = first.resolved()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "study.json").write_text(json.dumps(stored))
+    assert load_study(tmp_path / "elsewhere" / "study.json") == first
+    sent = load_study(tmp_path / "elsewhere" / "study.json", data_files=first.data_files())
+    assert sent.locate("here/bars.csv") == tmp_path / "here" / "bars.csv"
     (tmp_path / "here" / "bars.csv").write_text("changed")
     with pytest.raises(StudyError, match="not the one the study was run with"):
         Study(
