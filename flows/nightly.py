@@ -52,7 +52,7 @@ def alerts(run: runs.Run, changes: list[runs.Comparison]) -> list[Alert]:
     found = []
     tolerance = run.study.tolerance
     index = run.plan.current_index
-    if index is not None:
+    if index is not None and tolerance is not None:
         cell = dict(zip(run.plan.cell_axes, index, strict=True))
         for point in run.plan.path_points:
             at = run.data.isel(dict(zip(run.plan.path_axes, point.index, strict=True)) | cell)
@@ -85,7 +85,7 @@ def compare(folder: str) -> list[runs.Comparison]:
     pointer = here.parent / "latest.json"
     latest = json.loads(pointer.read_text()) if pointer.exists() else {"run": None, "previous": None}
     last = latest["previous"] if latest["run"] == here.name else latest["run"]
-    runs.write_whole(pointer, json.dumps({"run": here.name, "previous": last}))
+    runs.write_whole(pointer, json.dumps({"run": here.name, "previous": last}).encode())
     if last is None:
         return []
     return runs.compare(

@@ -40,9 +40,7 @@ EVENTS: tuple[Term, ...] = (
     Term("market_makers_default", "i8", "paths", ">= 0", "equity of the market makers fell below zero", "sweep"),
 )  # fmt: skip
 AVERAGED: tuple[Term, ...] = tuple(
-    term
-    for term in PATH_OUTCOMES
-    if (term.dtype == "f8" and term.name != "ledger_residual") or term.unit == "accounts"
+    term for term in PATH_OUTCOMES if (term.dtype == "f8" and term.name != "ledger_residual") or term.unit == "accounts"
 )
 CELL_TERMS: tuple[Term, ...] = (
     Term("open_interest", "f8", "USD", ">= 0", "open interest carried at t = 0, long side, at the marks", "sweep"),
@@ -187,7 +185,7 @@ def write_record(file: Path, record: Record) -> str:
 def read_record(file: Path) -> Record:
     """Read a record and check it against its own hash."""
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             record = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as damage:
         raise StoreError(

@@ -117,7 +117,14 @@ def prepare(study: config.Study, results: Path | str, name: str | None = None) -
         # Finished with failures: it becomes unfinished again, and only what failed is done again.
         final.rename(working)
     (working / "blocks").mkdir(parents=True, exist_ok=True)
-    write_whole(working / "study.json", json.dumps(study.resolved(), indent=1, ensure_ascii=False))
+    text = json.dumps(study.resolved(), indent=1, ensure_ascii=False)
+    for reference, fingerprint in study.data_hashes.items():
+        # A run keeps what it read, so that it can be opened, verified and replayed on its own.
+        kept = f"inputs/{fingerprint[:8]}-{Path(reference).name.removeprefix(f'{fingerprint[:8]}-')}"
+        (working / "inputs").mkdir(exist_ok=True)
+        write_whole(working / kept, study.locate(reference).read_bytes())
+        text = text.replace(json.dumps(reference, ensure_ascii=False), json.dumps(kept, ensure_ascii=False))
+    write_whole(working / "study.json", text.encode())
     return place
 
 
@@ -199,9 +206,10 @@ def finalize(place: Place, swept: Swept, *, seconds_before: float = 0.0) -> Run:
             "machine": provenance.machine(),
             "failures": traces,
         }
-        write_whole(working / "run.json", json.dumps(diary, indent=1))
+        write_whole(working / "run.json", json.dumps(diary, indent=1).encode())
         if not failures:
             shutil.rmtree(working / "blocks")
+        sweep.forget(working)
         working.rename(final)
     return open_run(final)
 
@@ -458,11 +466,11 @@ def open_run(path: Path | str) -> Run:
 # ------------------------------------------------------------------------------- files and progress
 
 
-def write_whole(file: Path, text: str) -> None:
-    """Write a text file so that it is either absent, old, or new and whole."""
+def write_whole(file: Path, content: bytes) -> None:
+    """Write a file so that it is either absent, old, or new and whole."""
     temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as stream:
-        stream.write(text)
+    with temporary.open("wb") as stream:
+        stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
     temporary.replace(file)

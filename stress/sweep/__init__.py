@@ -8,7 +8,7 @@ runs, so tiling, threads, processes and restarts never show in a result.
 from stress.sweep.block import compute, run_block
 from stress.sweep.mapping import MapFunction, execute, in_threads, on_dask
 from stress.sweep.plan import Receipt, Task, cost
-from stress.sweep.workbench import Workbench, workbench
+from stress.sweep.workbench import Workbench, forget, workbench
 
 __all__ = [
     "MapFunction",
@@ -18,6 +18,7 @@ __all__ = [
     "compute",
     "cost",
     "execute",
+    "forget",
     "in_threads",
     "on_dask",
     "run_block",

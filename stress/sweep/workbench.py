@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import json
 import threading
 import time
 from collections.abc import Callable
@@ -14,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from stress import accounts, design, engine, paths
-from stress.config import Protocol, Study
+from stress.config import Protocol, Study, load_study
 from stress.errors import StoreError
 from stress.paths import PathSource
 from stress.sources.price_file import read_prices
+from stress.sweep.margin import initial_margin
 from stress.sweep.plan import Task, cost, layout, tasks
 
 
@@ -111,26 +110,30 @@ class Workbench:
         return BuiltCell(cell.protocol, built, constants)
 
     def _initial_margin(self, protocol: Protocol) -> accounts.InitialMargin:
-        return functools.partial(engine.initial_margin, protocol, markets=self.study.markets, step=self.study.step)
+        return initial_margin(protocol, self.study.markets, self.study.step)
 
     def book(self, cell: design.CellPoint, prices: np.ndarray) -> accounts.Book:
         """Return the book before any response: made once per venue, at its current parameters."""
         return self._once(("book", prices.tobytes(), cell.base.name), lambda: self._make_book(cell.base, prices))
 
     def _make_book(self, base: Protocol, prices: np.ndarray) -> accounts.Book:
-        study, initial_margin = self.study, self._initial_margin(base)
+        study, requirement = self.study, self._initial_margin(base)
         market = np.arange(len(study.markets))
         # A millionth of a unit lies in the first tier of any table, so its margin gives that tier's cap.
         size = np.full(len(market), 2.0**-20)
         return accounts.make_book(
-            study.book,
+            self._located_book(),
             markets=study.markets,
             prices=prices,
-            leverage_cap=size * prices / initial_margin(market, size, prices),
+            leverage_cap=size * prices / requirement(market, size, prices),
             seed=study.seed,
-            initial_margin=initial_margin,
+            initial_margin=requirement,
             open_interest=np.array([study.market.markets[name].open_interest_usd for name in study.markets]),
         )
+
+    def _located_book(self) -> accounts.BookSpec:
+        spec = self.study.book
+        return spec.model_copy(update={"path": str(self.study.locate(spec.path))}) if spec.kind == "snapshot" else spec
 
     def compiled(self, built: BuiltCell) -> engine.Engine:
         """Return the engine of a cell; its first use in a process compiles it, once and timed."""
@@ -149,16 +152,22 @@ _OPENING = threading.Lock()
 
 
 def workbench(folder: Path, study_hash: str) -> Workbench:
-    """Return this process's workbench of the study in a run's folder; one per study."""
+    """Return this process's workbench of the study in a run's folder; one per folder."""
     with _OPENING:
-        if study_hash not in _WORKBENCHES:
-            study = Study(**json.loads((folder / "study.json").read_text()))
-            if study.content_hash != study_hash:
-                raise StoreError(
-                    "the study in this folder is not the one of the task",
-                    file=str(folder / "study.json"),
-                    value=study.content_hash,
-                    fix=f"expected {study_hash}; start the run again in another results folder",
-                )
-            _WORKBENCHES[study_hash] = Workbench(study)
-        return _WORKBENCHES[study_hash]
+        bench = _WORKBENCHES.get(str(folder))
+        if bench is None:
+            bench = _WORKBENCHES[str(folder)] = Workbench(load_study(folder / "study.json"))
+    if bench.study.content_hash != study_hash:
+        raise StoreError(
+            "the study in this folder is another one",
+            file=str(folder / "study.json"),
+            value=bench.study.content_hash,
+            fix=f"expected {study_hash}; use another results folder",
+        )
+    return bench
+
+
+def forget(folder: Path) -> None:
+    """Drop the workbench of a folder that is about to get another name."""
+    with _OPENING:
+        _WORKBENCHES.pop(str(folder), None)
