@@ -119,14 +119,14 @@ def _offer_to(venues: Sequence[Callable[..., Any]], parts: _Parts) -> Any:
     """Return a kernel that offers a quantity to each venue in turn; it returns (filled anything?, last limit)."""
     venue, later = venues[0], (_offer_to(venues[1:], parts) if len(venues) > 1 else None)
     settle, cover, maintenance = parts.settle, parts.cover, parts.maintenance
-    impact = (parts.response, parts.average, parts.inverse)
+    respond, average, invert = parts.response, parts.average, parts.inverse
 
     if later is None:
 
         @kernel
         def offer(v, a, r, quantity, bankruptcy, value, requirement, t):
             filled, price, counterparty, limit = venue(
-                v, a, r, quantity, bankruptcy, value, requirement, cover(v), t, impact
+                v, a, r, quantity, bankruptcy, value, requirement, cover(v), t, respond, average, invert
             )
             if filled > 0.0:
                 settle(v, a, r, filled, price, counterparty, bankruptcy, value, t)
@@ -137,7 +137,7 @@ def _offer_to(venues: Sequence[Callable[..., Any]], parts: _Parts) -> Any:
     @kernel
     def offer_on(v, a, r, quantity, bankruptcy, value, requirement, t):
         filled, price, counterparty, limit = venue(
-            v, a, r, quantity, bankruptcy, value, requirement, cover(v), t, impact
+            v, a, r, quantity, bankruptcy, value, requirement, cover(v), t, respond, average, invert
         )
         if filled > 0.0:
             settle(v, a, r, filled, price, counterparty, bankruptcy, value, t)
@@ -403,6 +403,21 @@ def _liquidation(flag: Any, quantity_of: Any, fee: Any, offer: Any, maintenance:
     return liquidate, unwind_row
 
 
+@kernel
+def sort_queue(v, flagged):
+    """Sort the queue by priority; insertion keeps ties in the order of account ids."""
+    for k in range(1, flagged):
+        account = v.accounts[k]["queue"]
+        priority = v.accounts[k]["priority"]
+        i = k
+        while i > 0 and v.accounts[i - 1]["priority"] > priority:
+            v.accounts[i]["queue"] = v.accounts[i - 1]["queue"]
+            v.accounts[i]["priority"] = v.accounts[i - 1]["priority"]
+            i -= 1
+        v.accounts[i]["queue"] = account
+        v.accounts[i]["priority"] = priority
+
+
 def _round(flag: Any, liquidate: Any, unwind_row: Any, unwind: Any, absorb: Any, maintenance: Any) -> Any:
     """Return the kernel of stages 6 to 11: flag on the marks, fill in queue order, run the waterfall."""
 
@@ -429,15 +444,11 @@ def _round(flag: Any, liquidate: Any, unwind_row: Any, unwind: Any, absorb: Any,
                     if quantity > 0.0 and unwind_row(v, r, quantity, t):
                         done = True
         if flagged > 0:
-            if ordered:
-                for k in range(flagged):
-                    if liquidate(v, v.accounts[k]["queue"], t):
-                        done = True
-            else:
-                order = np.argsort(v.accounts["priority"][:flagged], kind="mergesort")  # stable: ties by account id
-                for k in range(flagged):
-                    if liquidate(v, v.accounts[order[k]]["queue"], t):
-                        done = True
+            if not ordered:
+                sort_queue(v, flagged)
+            for k in range(flagged):
+                if liquidate(v, v.accounts[k]["queue"], t):
+                    done = True
         if done or insolvent:
             while absorb(v, t, maintenance):
                 done = True
@@ -594,11 +605,13 @@ def _compose(rules: tuple[str, ...]) -> Engine:
                 block.venue_outage[p],
             )
             v.out[0] = paths_out[p]
-            v.out_market[:] = markets_out[p]
+            for m in range(v.markets.shape[0]):
+                v.out_market[m] = markets_out[p, m]
             reset(v, start, path)
             run_path(v, path, rounds_per_step, trace if p == trace_path else no_trace)
             paths_out[p] = v.out[0]
-            markets_out[p, :] = v.out_market
+            for m in range(v.markets.shape[0]):
+                markets_out[p, m] = v.out_market[m]
 
     return Engine(rules, run)
 

@@ -35,7 +35,7 @@ class BackstopVault(MechanismParameters):
 
 
 @kernel
-def execute(v, a, r, quantity, bankruptcy_price, equity, requirement, cover, t, impact):
+def execute(v, a, r, quantity, bankruptcy_price, equity, requirement, cover, t, respond, average, invert):
     """Take over the whole row `r` at its bankruptcy price, if the vault may."""
     m = v.rows[r]["market"]
     vault = v.traders + VAULT

@@ -32,9 +32,8 @@ class OrderBook(MechanismParameters):
 
 
 @kernel
-def execute(v, a, r, quantity, bankruptcy_price, equity, requirement, cover, t, impact):
+def execute(v, a, r, quantity, bankruptcy_price, equity, requirement, cover, t, respond, average, invert):
     """Sell (close a long) or buy back `quantity` > 0 base units of row `r`."""
-    respond, average, invert = impact
     m = v.rows[r]["market"]
     side = 1.0 if v.rows[r]["size"] > 0.0 else -1.0  # a long is closed by selling: flow falls
     depth = v.markets[m]["depth"]
