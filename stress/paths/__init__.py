@@ -116,17 +116,35 @@ class Terms(NamedTuple):
     knots: int
 
 
+class Scratch(NamedTuple):
+    """Work space of one thread; every path overwrites it."""
+
+    regime: np.ndarray  # (hours,) int8
+    slow: np.ndarray  # (hours,) ln volatility over its median
+    jumps: np.ndarray  # (S, m) log points
+    travelled: np.ndarray  # (S, m) sum of absolute jumps
+    shocks: np.ndarray  # (k, S) independent normals
+    knots: np.ndarray  # (knots,)
+
+
+def _scratch(terms: Terms) -> Scratch:
+    steps, hours = len(terms.clock) - 1, terms.clock[-1] + 1
+    jumps_shape = (steps, len(terms.ids))
+    return Scratch(
+        regime=np.empty(hours, np.int8),
+        slow=np.empty(hours),
+        jumps=np.zeros(jumps_shape),
+        travelled=np.zeros(jumps_shape),
+        shocks=np.empty((len(terms.diffusion.ids), steps)),
+        knots=np.empty(terms.knots),
+    )
+
+
 @kernel
-def _generate(keys, terms, first_path, world, depths, premiums, regime):
+def _generate(keys, terms, scratch, first_path, world, depths, premiums, regime):
     """Fill the arrays of a block, (P, S + 1, m) and (P, S + 1)."""
     paths, points, markets = world.shape
-    hours = terms.clock[-1] + 1
-    state = np.empty(hours, np.int8)
-    slow = np.empty(hours)
-    jump = np.zeros((points - 1, markets))
-    travelled = np.zeros((points - 1, markets))
-    shocks = np.empty((len(terms.diffusion.ids), points - 1))
-    knots = np.empty(terms.knots)
+    state, slow, jump, travelled, shocks, knots = scratch
     for p in range(paths):
         path = first_path + p
         regimes.walk(keys, path, terms.regime, state)
@@ -188,7 +206,7 @@ class PathSource:
         shape = (count, self.steps + 1, len(self.markets))
         world, depths, premiums = np.empty(shape), np.empty(shape), np.empty(shape)
         regime = np.empty(shape[:2], np.int8)
-        _generate(self.keys, self.terms, first_path, world, depths, premiums, regime)
+        _generate(self.keys, self.terms, _scratch(self.terms), first_path, world, depths, premiums, regime)
         return PathBlock(
             first_path=first_path,
             world=world,
