@@ -65,7 +65,7 @@ def show(value: AxisKind) -> str:
         return format_duration(value)
     if value is None or isinstance(value, bool):
         return json.dumps(value)
-    return value if isinstance(value, str) else f"{value:g}"
+    return value if isinstance(value, str) else f"{value:.12g}"
 
 
 def _fraction(value: object) -> object:

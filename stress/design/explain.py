@@ -194,7 +194,7 @@ def _points(study: Study, design: Design) -> Iterator[str]:
 
 
 def _cost(study: Study, found: Cost, rate: float | None) -> Iterator[str]:
-    yield f"{study.paths:,} paths of {study.steps:,} steps in {found.blocks} blocks of {study.block_size}, per path point"
+    yield f"paths per path point: {study.paths:,} of {study.steps:,} steps, in blocks of {study.block_size}: {found.blocks}"
     yield f"a block of paths takes {found.block_bytes / 1e6:,.1f} MB, block scalars of the store {found.store_bytes / 1e6:,.1f} MB"
     if found.account_steps is None:
         yield "account-steps: known once the book is read"
