@@ -9,6 +9,7 @@ hundred milliseconds each). Tasks hand over names of files and folders, never ar
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 import time
@@ -38,6 +39,7 @@ def dask_client(scheduler: str | None, workers: int | None) -> Iterator[Any]:
     import dask
     from distributed import Client, LocalCluster
 
+    logging.getLogger("distributed").setLevel(logging.WARNING)  # workers that come and go are no news
     if scheduler is not None:
         with Client(scheduler, timeout="30s") as client:
             yield client

@@ -18,7 +18,7 @@ import numpy as np
 from stress.errors import MechanismError, StudyError
 from stress.kernels.claims import fund_balance, pay_from_fund, record_bad_debt, record_exhaustion, record_passed
 from stress.kernels.impact import refresh_prices
-from stress.kernels.jit import kernel
+from stress.kernels.jit import inlined, kernel
 from stress.kernels.ledger import (
     equity,
     equity_at_world,
@@ -245,7 +245,7 @@ def reset(v, start, path):
         v.markets[m]["mark"] = path.world[0, m]
 
 
-@kernel
+@inlined
 def remember_mark(v, t):
     """Keep the mark that stands before this round updates it."""
     for m in range(v.markets.shape[0]):
@@ -254,14 +254,14 @@ def remember_mark(v, t):
         v.markets[m]["mark_step"] = t
 
 
-@kernel
+@inlined
 def set_net_marks(v):
     """Marks less funding index, by which equity is linear in size."""
     for m in range(v.markets.shape[0]):
         v.markets[m]["net_mark"] = v.markets[m]["mark"] - v.markets[m]["funding_index"]
 
 
-@kernel
+@inlined
 def load_world(v, path, t):
     """Stage 1: world price, depth and outages of step t."""
     for m in range(v.markets.shape[0]):
@@ -270,7 +270,7 @@ def load_world(v, path, t):
     v.venue[0]["outage"] = path.venue_outage[t]
 
 
-@kernel
+@inlined
 def is_halted(v, m, t):
     """Tell whether liquidation is blocked in the market."""
     return v.markets[m]["halted_until"][1] > t or (v.venue[0]["outage"] & LIQUIDATE) != 0

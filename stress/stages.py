@@ -84,8 +84,8 @@ CONTRACTS: dict[Stage, StageContract] = {
         ("execute",),
         optional=("unwind",),
         at_most=None,
-        meaning="execute(v, a, r, quantity, bankruptcy_price, equity, requirement, cover, t, impact) -> "
-        "(filled >= 0, price, counterparty offset, limit); impact = (response, average, inverse); "
+        meaning="execute(v, a, r, quantity, bankruptcy_price, equity, requirement, cover, t, "
+        "response, average, inverse) -> (filled >= 0, price, counterparty offset, limit); "
         "unwind(v, r, t) -> base units of the vault's row r to close now, >= 0",
     ),
     Stage.FEES: StageContract(

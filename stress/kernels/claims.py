@@ -6,7 +6,7 @@ negative cash after all contracts are gone. Legend: a = accounts, r = rows, m = 
 
 from __future__ import annotations
 
-from stress.kernels.jit import kernel
+from stress.kernels.jit import inlined, kernel
 from stress.kernels.ledger import is_flat
 from stress.kernels.venue import (
     BALANCE,
@@ -20,19 +20,19 @@ from stress.kernels.venue import (
 )
 
 
-@kernel
+@inlined
 def defaultable(v, a):
     """Tell whether the account's losses enter the waterfall: traders and the vault."""
     return a < v.traders or a == v.traders + VAULT
 
 
-@kernel
+@inlined
 def has_cash_claim(v, a):
     """Tell whether a defaultable account owes cash and has no contracts left."""
     return v.accounts[a]["cash"] < 0.0 and defaultable(v, a) and is_flat(v, a)
 
 
-@kernel
+@inlined
 def fund_balance(v):
     """Balance of the insurance fund, USD >= 0."""
     return v.accounts[v.traders + INSURANCE_FUND]["cash"]
@@ -48,7 +48,7 @@ def record_bad_debt(v, a, amount):
         v.out_market[v.rows[r]["market"]]["bad_debt"] += amount * v.rows[r]["attribution"]
 
 
-@kernel
+@inlined
 def record_passed(v, limit, amount):
     """Record which limit let an amount pass a layer (I4)."""
     if limit == BALANCE:
@@ -79,7 +79,7 @@ def pay_from_fund(v, a, amount):
     record_bad_debt(v, a, amount)
 
 
-@kernel
+@inlined
 def can_share_losses(v, a):
     """Tell whether an account may carry the losses of others: holders except the outside book."""
     return a < v.traders + HOLDERS and a != v.traders + OUTSIDE_BOOK

@@ -7,7 +7,7 @@ loss = allocated - gain + residual - overshoot, each a named column >= 0.
 from __future__ import annotations
 
 from stress.kernels.claims import defaultable, fund_balance, record_bad_debt, record_passed
-from stress.kernels.jit import kernel
+from stress.kernels.jit import inlined, kernel
 from stress.kernels.ledger import equity, trade
 from stress.kernels.margin import assess, attribute_loss, bankruptcy_price
 from stress.kernels.venue import ADL, ELIGIBILITY, OUTSIDE_BOOK, TIME, VAULT
@@ -29,7 +29,7 @@ def is_open_claim(v, a, when, maintenance):
     return True, value, requirement
 
 
-@kernel
+@inlined
 def is_blocked(v, m, t):
     """Tell whether deleveraging is blocked in the market."""
     return v.markets[m]["halted_until"][2] > t or (v.venue[0]["outage"] & ADL) != 0

@@ -7,16 +7,16 @@ as (flow at the last fill) x (one precomputed table).
 
 from __future__ import annotations
 
-from stress.kernels.jit import kernel
+from stress.kernels.jit import inlined, kernel
 
 
-@kernel
+@inlined
 def displacement(v, m, t):
     """Normalised flow z that acts at step t (signed, + = bought)."""
     return v.markets[m]["permanent_flow"] + v.markets[m]["flow"] * v.decay[m, t - v.markets[m]["flow_step"]]
 
 
-@kernel
+@inlined
 def displaced(v, m, price, response):
     """Move a price by a response g: price x (1 + g), or additively on the initial price."""
     if v.terms[m]["additive"] == 1:

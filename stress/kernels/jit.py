@@ -26,6 +26,13 @@ def kernel(function: Callable[..., Any]) -> Any:
     return numba.njit(nogil=True, fastmath=False, error_model="numpy", cache=False, _nrt=False)(function)
 
 
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile `function` like `kernel`, always folded into its caller: for short formulas."""
+    return numba.njit(nogil=True, fastmath=False, error_model="numpy", cache=False, _nrt=False, forceinline=True)(
+        function
+    )
+
+
 def allocating_kernel(function: Callable[..., Any]) -> Any:
     """Compile `function` like `kernel`, but let it allocate arrays of its own."""
     return numba.njit(nogil=True, fastmath=False, error_model="numpy", cache=False)(function)

@@ -6,11 +6,11 @@ Legend: a = accounts, r = rows, m = markets. Money is USD, sizes are signed base
 
 from __future__ import annotations
 
-from stress.kernels.jit import kernel
+from stress.kernels.jit import inlined, kernel
 from stress.kernels.venue import HOLDERS, VAULT
 
 
-@kernel
+@inlined
 def settle_funding(v, r):
     """Move the row's accrued funding into cash: cash -= size x (index - index at last settlement)."""
     m = v.rows[r]["market"]
@@ -49,7 +49,7 @@ def trade(v, r, quantity, price):
     v.rows[r]["carry"] = v.rows[r]["entry_notional"] - v.rows[r]["size"] * v.rows[r]["settled_index"]
 
 
-@kernel
+@inlined
 def equity(v, a):
     """Account equity at the marks, USD: cash + sum of size x (mark - funding index) - carry."""
     total = v.accounts[a]["cash"]
@@ -58,7 +58,7 @@ def equity(v, a):
     return total
 
 
-@kernel
+@inlined
 def equity_at_world(v, a):
     """Account equity at world prices, USD."""
     total = v.accounts[a]["cash"]
@@ -68,7 +68,7 @@ def equity_at_world(v, a):
     return total
 
 
-@kernel
+@inlined
 def is_flat(v, a):
     """Tell whether the account has no contracts left."""
     for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
@@ -100,7 +100,7 @@ def largest_net_position(v):
     return worst
 
 
-@kernel
+@inlined
 def counterparty_row(v, offset, m):
     """Return the row of a counterparty that holds positions (offset < HOLDERS) in market m."""
     assert offset < HOLDERS

@@ -5,10 +5,10 @@ Legend: a = accounts, r = rows, m = markets. `maintenance` is the kernel of the 
 
 from __future__ import annotations
 
-from stress.kernels.jit import kernel
+from stress.kernels.jit import inlined, kernel
 
 
-@kernel
+@inlined
 def assess(v, a, maintenance):
     """Return (equity, maintenance requirement) of an account at the marks, USD."""
     equity = v.accounts[a]["cash"]

@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from stress.kernels.jit import kernel
-from stress.kernels.rng import fill_normals
+from stress.kernels.rng import NO_LEVEL, fill_normals
 
 
 def kept(half_life: float, seconds: float) -> float:
@@ -23,7 +23,7 @@ def kept(half_life: float, seconds: float) -> float:
 @kernel
 def fill_noise(keys, market, path, purpose, keep, sd, from_zero, out):
     """Write x at knots 0, 1, … into `out` (knots,): x[0] = 0 or drawn from the stationary law."""
-    fill_normals(keys, market, path, purpose, 0, out)
+    fill_normals(keys, market, path, purpose, NO_LEVEL, out)
     out[0] = 0.0 if from_zero else sd * out[0]
     innovation = sd * math.sqrt(1.0 - keep * keep)
     for k in range(1, len(out)):

@@ -23,12 +23,16 @@ import numpy as np
 
 from stress.kernels.jit import kernel
 
-# Third counter word. A number once given is never reused for something else.
-DIFFUSION, COMMON_JUMP, IDIOSYNCRATIC_JUMP, REGIME, BRIDGE, DEPTH, PREMIUM, BOOTSTRAP, TRADER, VOLATILITY = range(1, 11)
-MIXTURE = 15
+# Third counter word, as uint64: a Python int would make numba compile every caller anew for its value.
+# A number once given is never reused for something else.
+DIFFUSION, COMMON_JUMP, IDIOSYNCRATIC_JUMP, REGIME, BRIDGE, DEPTH, PREMIUM, BOOTSTRAP, TRADER, VOLATILITY = (
+    np.uint64(purpose) for purpose in range(1, 11)
+)
+MIXTURE = np.uint64(15)
 
-# Market id of numbers that belong to no market (regime, common jumps).
+# Market id of numbers that belong to no market (regime, common jumps), and the sub-level of what has none.
 COMMON = np.uint64(0)
+NO_LEVEL = np.uint64(0)
 
 ROUNDS = 10
 _MULTIPLIERS = (0xD2E7470EE14C6C93, 0xCA5A826395121157)

@@ -9,7 +9,7 @@ Limits       no curvature: large fills are cheaper than a thinning book would ma
 
 from __future__ import annotations
 
-from stress.kernels.jit import kernel
+from stress.kernels.jit import inlined
 from stress.stages import ImpactParameters, Mechanism, Stage
 
 
@@ -17,19 +17,19 @@ class LinearImpact(ImpactParameters):
     """Parameters of `ImpactParameters`, nothing else."""
 
 
-@kernel
+@inlined
 def response(v, m, z):
     """Impact of flow z, fraction of price."""
     return v.terms[m]["impact_at_depth"] * z
 
 
-@kernel
+@inlined
 def average(v, m, z0, z1):
     """Mean impact over a fill that moves the flow from z0 to z1."""
     return v.terms[m]["impact_at_depth"] * 0.5 * (z0 + z1)
 
 
-@kernel
+@inlined
 def inverse(v, m, g):
     """Flow at which the impact is g."""
     return g / v.terms[m]["impact_at_depth"]

@@ -9,7 +9,7 @@ Limits       no feedback from the venue's own book unless arbitrage carries it t
 
 from __future__ import annotations
 
-from stress.kernels.jit import kernel
+from stress.kernels.jit import inlined
 from stress.kernels.venue import MARK_UPDATE
 from stress.stages import Mechanism, MechanismParameters, Stage
 
@@ -18,7 +18,7 @@ class OracleMark(MechanismParameters):
     """No parameters."""
 
 
-@kernel
+@inlined
 def mark(v, path, t, first_round):
     """Write M for every market whose mark may move."""
     for m in range(v.markets.shape[0]):

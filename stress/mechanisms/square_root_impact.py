@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 
-from stress.kernels.jit import kernel
+from stress.kernels.jit import inlined
 from stress.stages import ImpactParameters, Mechanism, Stage
 
 
@@ -19,13 +19,13 @@ class SquareRootImpact(ImpactParameters):
     """Parameters of `ImpactParameters`, nothing else."""
 
 
-@kernel
+@inlined
 def response(v, m, z):
     """Impact of flow z, fraction of price."""
     return math.copysign(v.terms[m]["impact_at_depth"] * math.sqrt(abs(z)), z)
 
 
-@kernel
+@inlined
 def average(v, m, z0, z1):
     """Mean impact over a fill that moves the flow from z0 to z1."""
     a, b = math.sqrt(abs(z0)), math.sqrt(abs(z1))
@@ -39,7 +39,7 @@ def average(v, m, z0, z1):
     return 2.0 / 3.0 * c * (b * b * b - a * a * a) / (z1 - z0)
 
 
-@kernel
+@inlined
 def inverse(v, m, g):
     """Flow at which the impact is g."""
     root = g / v.terms[m]["impact_at_depth"]

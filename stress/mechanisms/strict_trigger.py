@@ -14,7 +14,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from stress.kernels.jit import kernel
+from stress.kernels.jit import inlined
 from stress.stages import Mechanism, MechanismParameters, RoundedUp, Seconds, Stage, StateField
 
 
@@ -25,7 +25,7 @@ class StrictTrigger(MechanismParameters):
     queue: Literal["account_id", "lowest_ratio"] = Field(default="account_id", description="order within a round")
 
 
-@kernel
+@inlined
 def flag(v, a, equity, requirement, t):
     """Return (liquidate now?, priority); lower priorities come first, then account ids."""
     latency = v.terms[0]["keeper_latency_steps"]

@@ -16,7 +16,7 @@ import itertools
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from stress.kernels.jit import kernel
+from stress.kernels.jit import inlined, kernel
 from stress.stages import Mechanism, MechanismParameters, Stage
 
 MAX_TIERS = 4
@@ -87,7 +87,7 @@ class TieredMargin(MechanismParameters):
         }
 
 
-@kernel
+@inlined
 def maintenance(v, m, size, price):
     """Maintenance requirement of one position, USD."""
     notional = abs(size) * price

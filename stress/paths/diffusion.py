@@ -23,7 +23,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from stress.kernels.jit import kernel
-from stress.kernels.rng import DIFFUSION, fill_normals
+from stress.kernels.rng import DIFFUSION, NO_LEVEL, fill_normals
 
 YEAR = 365 * 86400.0
 
@@ -118,7 +118,7 @@ def walk(keys, path, terms, clock, step, regime, slow, jumps, shocks, world):
     steps = len(world) - 1
     root = math.sqrt(step)
     for k in range(len(terms.ids)):
-        fill_normals(keys, terms.ids[k], path, DIFFUSION, 0, shocks[k])
+        fill_normals(keys, terms.ids[k], path, DIFFUSION, NO_LEVEL, shocks[k])
     for i in range(len(terms.selected)):
         x = 0.0
         start = world[0, i]

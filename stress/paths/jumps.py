@@ -28,7 +28,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from stress.kernels.jit import kernel
-from stress.kernels.rng import COMMON, COMMON_JUMP, IDIOSYNCRATIC_JUMP, normal, uniforms
+from stress.kernels.rng import COMMON, COMMON_JUMP, IDIOSYNCRATIC_JUMP, NO_LEVEL, normal, uniforms
 
 DAY = 86400.0
 _Z_LIMIT = 3.0
@@ -217,22 +217,24 @@ def place(keys, path, terms, ids, clock, step, regime, jumps, travelled):
     """
     steps, markets = jumps.shape
     for day in range(math.ceil(steps * step / DAY)):
-        for k in range(_count(terms.common_count, uniforms(keys, COMMON, day, path, COMMON_JUMP, 0)[0])):
-            u = uniforms(keys, COMMON, day, path, COMMON_JUMP, 1 + k)
+        for k in range(_count(terms.common_count, uniforms(keys, COMMON, day, path, COMMON_JUMP, NO_LEVEL)[0])):
+            u = uniforms(keys, COMMON, day, path, COMMON_JUMP, np.uint64(1 + k))
             t = _lands(day, u[0], step, steps)
             if t < 0 or u[1] >= terms.accept[regime[clock[t]]]:
                 continue
             size = terms.scale[regime[clock[t]]] * _size(terms.common_size, u[2])
             for i in range(markets):
-                z = normal(uniforms(keys, ids[i], day, path, COMMON_JUMP, 1 + k)[0])
+                z = normal(uniforms(keys, ids[i], day, path, COMMON_JUMP, np.uint64(1 + k))[0])
                 z = min(max(z, -_Z_LIMIT), _Z_LIMIT)
                 d = terms.dispersion[i]
                 x = terms.beta[i] * math.exp(d * z - 0.5 * d * d) * size
                 jumps[t, i] += x
                 travelled[t, i] += abs(x)
         for i in range(markets):
-            for k in range(_count(terms.own_count[i], uniforms(keys, ids[i], day, path, IDIOSYNCRATIC_JUMP, 0)[0])):
-                u = uniforms(keys, ids[i], day, path, IDIOSYNCRATIC_JUMP, 1 + k)
+            for k in range(
+                _count(terms.own_count[i], uniforms(keys, ids[i], day, path, IDIOSYNCRATIC_JUMP, NO_LEVEL)[0])
+            ):
+                u = uniforms(keys, ids[i], day, path, IDIOSYNCRATIC_JUMP, np.uint64(1 + k))
                 t = _lands(day, u[0], step, steps)
                 if t < 0 or u[1] >= terms.accept[regime[clock[t]]]:
                     continue

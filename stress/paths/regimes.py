@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from stress.kernels.jit import kernel
-from stress.kernels.rng import COMMON, REGIME, uniforms
+from stress.kernels.rng import COMMON, NO_LEVEL, REGIME, uniforms
 
 HOUR = 3600.0
 
@@ -105,6 +105,6 @@ def walk(keys, path, terms, out):
     state = 0
     for hour in range(len(out)):
         if hour % 4 == 0:
-            u = uniforms(keys, COMMON, hour // 4, path, REGIME, 0)
+            u = uniforms(keys, COMMON, hour // 4, path, REGIME, NO_LEVEL)
         state = _inverse(terms.start if hour == 0 else terms.move[state], u[hour % 4])
         out[hour] = state

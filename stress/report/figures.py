@@ -136,45 +136,18 @@ def heat_map(
     def draw(axes: Any) -> None:
         import matplotlib as mpl
         from matplotlib.colors import LogNorm
-        from matplotlib.patches import Rectangle
 
         scale, colours = LogNorm(*limits, clip=True), mpl.colormaps[_RISK_COLOURS]
         for y, line in enumerate(cells):
             for x, cell in enumerate(line):
                 if cell is None:
                     axes.text(x, y, "failed", ha="center", va="center", color=MUTED, style="italic", size=8)
-                    continue
-                fill = colours(scale(cell.shown))
-                dark = 0.299 * fill[0] + 0.587 * fill[1] + 0.114 * fill[2] < 0.5
-                ink = "white" if dark else "black"
-                axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=fill, edgecolor="white", linewidth=0.8))
-                box = None
-                if cell.straddles:
-                    axes.add_patch(
-                        Rectangle(
-                            (x - 0.5, y - 0.5), 1, 1, fill=False, hatch="///", edgecolor=ink, linewidth=0, alpha=0.55
-                        )
-                    )
-                    box = {"facecolor": fill, "edgecolor": "none", "boxstyle": "round,pad=0.12"}
-                axes.text(
-                    x,
-                    y - (0.12 if cell.marks else 0),
-                    cell.text,
-                    ha="center",
-                    va="center",
-                    color=ink,
-                    size=10,
-                    bbox=box,
-                )
-                for i, mark in enumerate(cell.marks):
-                    axes.plot(
-                        x - 0.3 + 0.28 * i, y + 0.28, marker={"●": "o", "★": "*"}[mark], color="black",
-                        markersize=7 if mark == "●" else 11, markeredgecolor="white", markeredgewidth=0.9, zorder=6,
-                    )  # fmt: skip
-        for ends in _border([[cell is not None and cell.above for cell in line] for line in cells]):
-            axes.plot(*ends, color="white", linewidth=5, solid_capstyle="round", zorder=4)
-        for ends in _border([[cell is not None and cell.above for cell in line] for line in cells]):
-            axes.plot(*ends, color="black", linewidth=2.6, solid_capstyle="round", zorder=5)
+                else:
+                    _draw_cell(axes, x, y, cell, colours(scale(cell.shown)))
+        border = list(_border([[cell is not None and cell.above for cell in line] for line in cells]))
+        for colour, width in (("white", 5), ("black", 2.6)):  # a halo keeps the line visible on dark cells
+            for ends in border:
+                axes.plot(*ends, color=colour, linewidth=width, solid_capstyle="round", zorder=4)
         axes.set(xlim=(-0.52, len(column_values) - 0.48), ylim=(-0.52, len(row_values) - 0.48))
         axes.set_xticks(range(len(column_values)), column_values)
         axes.set_yticks(range(len(row_values)), row_values)
@@ -184,6 +157,24 @@ def heat_map(
         axes.spines[:].set_visible(False)
 
     return Panel(draw, (1.15 + 0.74 * max(len(column_values), 3), 1.05 + 0.54 * max(len(row_values), 1)))
+
+
+def _draw_cell(axes: Any, x: int, y: int, cell: HeatCell, fill: tuple[float, ...]) -> None:
+    from matplotlib.patches import Rectangle
+
+    ink = "white" if 0.299 * fill[0] + 0.587 * fill[1] + 0.114 * fill[2] < 0.5 else "black"
+    corner, box = (x - 0.5, y - 0.5), None
+    axes.add_patch(Rectangle(corner, 1, 1, facecolor=fill, edgecolor="white", linewidth=0.8))
+    if cell.straddles:
+        axes.add_patch(Rectangle(corner, 1, 1, fill=False, hatch="///", edgecolor=ink, linewidth=0, alpha=0.55))
+        box = {"facecolor": fill, "edgecolor": "none", "boxstyle": "round,pad=0.12"}  # the number stays legible
+    below = 0.12 if cell.marks else 0.0
+    number = axes.text(x, y - below, cell.text, ha="center", va="center", color=ink, size=10, bbox=box)
+    number.set_in_layout(False)
+    for i, mark in enumerate(cell.marks):
+        shape = {"marker": "o", "markersize": 7} if mark == "●" else {"marker": "*", "markersize": 11}
+        edge = {"markeredgecolor": "white", "markeredgewidth": 0.9}
+        axes.plot(x - 0.3 + 0.28 * i, y + 0.28, color="black", zorder=6, **shape, **edge)
 
 
 def _border(above: Sequence[Sequence[bool]]) -> Iterable[tuple[tuple[float, float], tuple[float, float]]]:

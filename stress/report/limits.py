@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from stress.report.document import Block, Code, Section, Table, Text
-from stress.report.formats import axis_label, axis_value, span, stated, usd
+from stress.report.formats import axis_field, axis_label, axis_value, span, stated, usd
 from stress.report.reading import Reading
 from stress.stages import Delay, MeetsStep, Seconds
 from stress.vocabulary import ATTRIBUTION_RULE
@@ -51,18 +51,23 @@ def _traders(reading: Reading) -> Iterator[str]:
             f"({response}): {_RESPONSES.get(response, response)}. Nobody deposits, withdraws, opens or closes by choice within the horizon."
         )
     for scenario in reading.scenarios:
-        said = []
-        for name, cell in reading.pair:
-            carried = reading.number("open_interest", scenario, cell)
-            at_once = reading.number("mean_liquidatable_at_start", scenario, cell)
-            said.append(f"{name} {usd(carried)}, {at_once:,.0f} accounts liquidatable at the start")
-        yield f"Open interest carried (long side, at the start) in {scenario.name}: {'; '.join(said)}."
+        said = [
+            f"{name} {usd(reading.number('open_interest', scenario, cell))}, "
+            f"{reading.number('mean_liquidatable_at_start', scenario, cell):,.0f} accounts liquidatable at the start"
+            for name, cell in reading.pair
+            if not reading.failed(scenario, cell)
+        ]
+        yield f"Open interest carried (long side, at the start) in {scenario.name}: {'; '.join(said) or 'no result'}."
 
 
 def _event(reading: Reading) -> Iterator[str]:
-    floors = sorted({reading.number("loss_floor", s, cell) for s in reading.scenarios for _, cell in reading.pair})
-    yield f"A path counts as an event if its mutualised loss exceeds {' or '.join(usd(floor) for floor in floors)}."
-    yield "A cell is called safe or risky only if its whole 95 % interval lies on one side of the tolerance."
+    floors = sorted({usd(reading.number("loss_floor", s, c)) for s in reading.scenarios for _, c in reading.pair})
+    yield f"A path counts as an event if its mutualised loss exceeds {' or '.join(floors)}."
+    if not all(scenario.one_path for scenario in reading.scenarios):
+        yield (
+            f"A cell is called safe or risky only if its exact (Clopper–Pearson) {stated(reading.study.tolerance.confidence)} "
+            "interval lies on one side of the tolerance; the printed 95 % (Wilson) intervals are slightly shorter."
+        )
     yield f"Losses by market: {ATTRIBUTION_RULE}."
     yield (
         "Nothing is lost at the horizon: negative equity still open is valued at the worse of world price and mark "
@@ -109,32 +114,30 @@ def _venue(reading: Reading, protocol: Any) -> Iterator[str]:
         yield "Every contract that the book can fill is filled, also below the bankruptcy price (deficit_fill: any): ADL cannot act on it."
     if protocol.rounds_per_step is not None:
         yield f"At most {protocol.rounds_per_step} liquidation rounds in a step of {span(reading.study.step)}; the rest waits for the next."
-    yield from _time_constants(protocol, reading.study.step)
-    for words in reading.never(protocol):
-        yield words
+    yield from _time_constants(reading, protocol)
+    if never := reading.never(protocol):
+        yield f"Cannot occur under these rules: {', '.join(never)}."
     for left_out in protocol.not_represented:
         yield f"Not represented: {left_out}"
 
 
-def _time_constants(protocol: Any, step: float) -> Iterator[str]:
-    """Yield the time constants that the step changes, with the value that was used."""
+def _time_constants(reading: Reading, protocol: Any) -> Iterator[str]:
+    """Yield the time constants that the step changes, with the value that was used; an axis states its own."""
+    market, step = reading.study.markets[0], reading.study.step
+    axes = {axis_field(name) for name in reading.cell_axes}
     for mechanism, parameters in protocol.rules():
         for name, info in type(parameters).model_fields.items():
             meets = next((item for item in info.metadata if isinstance(item, MeetsStep)), None)
             value = getattr(parameters, name)
             given = value.value if isinstance(value, Delay) else value
-            if meets is None or meets.rule == "exact" or not isinstance(given, Seconds):
+            if meets is None or meets.rule == "exact" or not isinstance(given, Seconds) or name in axes:
                 continue
-            used = parameters.terms(_any_market(parameters), step).get(f"{name}_steps")
+            used = parameters.terms(market, step).get(f"{name}_steps")
             if used is not None and abs(used * step - given) > 1e-9:
                 yield (
                     f"{mechanism.name}: {axis_label(name)} of {span(given)} cannot be resolved at a step of "
                     f"{span(step)} and acts as {span(used * step)}."
                 )
-
-
-def _any_market(parameters: Any) -> str:
-    return next((key for value in vars(parameters).values() if isinstance(value, dict) for key in value), "default")
 
 
 def _sources(protocol: Any) -> Table:

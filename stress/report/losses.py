@@ -25,9 +25,9 @@ def named_cells(reading: Reading) -> Section:
         blocks.append(Text(tuple(f"{name.capitalize()}: {reading.describe(cell)}." for name, cell in reading.pair)))
     for scenario in reading.scenarios:
         paths = int(reading.number("paths", scenario, reading.headline))
-        counted = "one historical path" if scenario.one_path else f"{paths:,} paths, 95 % intervals"
+        counted = scenario.given if scenario.one_path else f"{paths:,} paths, 95 % intervals"
         rows = tuple(
-            (words, *(say(reading, scenario, cell) for _, cell in reading.pair)) for words, say in _measures(reading)
+            (words, *(say(reading, scenario, cell) for _, cell in reading.pair)) for words, say in _measures(scenario.one_path)
         )
         blocks.append(Table(f"{scenario.name}: {reading.horizon}, {counted}", ("measure", *names), rows))
     return Section("cells", f"{' and '.join(names)} in numbers".capitalize(), tuple(blocks))
@@ -36,17 +36,19 @@ def named_cells(reading: Reading) -> Section:
 Say = Callable[[Reading, ScenarioView, dict[str, int]], str]
 
 
-def _measures(reading: Reading) -> Iterator[tuple[str, Say]]:
+def _measures(one_path: bool) -> Iterator[tuple[str, Say]]:
     for event, words in EVENTS.items():
-        yield f"P({words})", partial(_event_words, event=event)
+        yield words if one_path else f"P({words})", partial(_event_words, event=event)
     for outcome in ("mutualised_loss", "bad_debt", "liquidated_notional", "adl_notional"):
-        yield f"mean {outcome.replace('_', ' ').replace('adl', 'deleveraged')}", partial(_mean_words, outcome=outcome)
-    yield "VaR 99 % of mutualised loss", partial(_tail_words, name="var_99")
-    yield "expected shortfall 99 % of mutualised loss", partial(_tail_words, name="es_99")
+        words = outcome.replace("_", " ").replace("adl", "deleveraged")
+        yield words if one_path else f"mean {words}", partial(_mean_words, outcome=outcome)
+    if not one_path:
+        yield "VaR 99 % of mutualised loss", partial(_tail_words, name="var_99")
+        yield "expected shortfall 99 % of mutualised loss", partial(_tail_words, name="es_99")
+        yield "worst path's mutualised loss", partial(_number_words, name="worst_loss", say=usd)
     for name, words, say in (
-        ("worst_loss", "worst path's mutualised loss", usd),
         ("open_interest", "open interest carried at the start", usd),
-        ("loss_per_open_interest", "mean mutualised loss per open interest", per_million),
+        ("loss_per_open_interest", "mutualised loss per open interest", per_million),
         ("mean_liquidatable_at_start", "accounts liquidatable at the start", "{:,.0f}".format),
         ("margin_efficiency", "open interest per USD of traders' equity", significant),
     ):
@@ -72,8 +74,6 @@ def _mean_words(reading: Reading, scenario: ScenarioView, cell: dict[str, int], 
 
 
 def _tail_words(reading: Reading, scenario: ScenarioView, cell: dict[str, int], name: str) -> str:
-    if scenario.one_path:
-        return "not from one path"
     return usd_bounds(*(reading.number(f"{name}{end}", scenario, cell) for end in ("", "_low", "_high")))
 
 
@@ -94,13 +94,14 @@ def exceedance(reading: Reading) -> Section | None:
     lines = [(fund, f"insurance fund {usd(fund)}")] if fund > 0 and np.isfinite(fund) else []
     panels, rows = [], []
     for scenario in scenarios:
-        curves = [_curve(reading, scenario, name, cell, edges) for name, cell in reading.pair]
+        pair = [(name, cell) for name, cell in reading.pair if not reading.failed(scenario, cell)]
+        curves = [_curve(reading, scenario, name, cell, edges) for name, cell in pair]
         bound = reading.estimate(scenario, reading.headline)
         panels.append(figures.exceedance(scenario.name, curves, lines, f"No path had a mutualised loss:\n{bound}"))
         rows += _exceedance_rows(scenario, curves)
     table = Table(
         f"P(mutualised loss within {reading.horizon} larger than the threshold), 95 % intervals",
-        ("scenario", "threshold", *(name for name, _ in reading.pair)),
+        ("scenario", "cell", "threshold", "probability"),
         tuple(rows),
         folded=True,
     )
@@ -132,20 +133,20 @@ def _curve(
 
 
 def _exceedance_rows(scenario: ScenarioView, curves: Sequence[figures.Curve]) -> list[tuple[str, ...]]:
-    seen = np.flatnonzero(np.any([curve.value > 0 for curve in curves], axis=0))
+    """Return one row per threshold and cell, at thresholds spread over the losses that were seen."""
+    seen = np.flatnonzero(np.any([curve.value > 0 for curve in curves], axis=0)) if curves else []
     if not len(seen):
         return []
     chosen = np.unique(np.linspace(seen[0], seen[-1], 8).round().astype(int))
-    rows = []
-    for i in chosen:
-        words = [
-            f"{percent(c.value[i])} ({percent(c.low[i], unit=False)}–{percent(c.high[i])})"
-            if c.value[i]
-            else f"< {percent(c.high[i])}"
-            for c in curves
-        ]
-        rows.append((scenario.name, usd(curves[0].threshold[i]), *words))
-    return rows
+    return [
+        (scenario.name, curve.label, usd(curve.threshold[i]), _exceeded(curve.value[i], curve.low[i], curve.high[i]))
+        for curve in curves
+        for i in chosen
+    ]
+
+
+def _exceeded(value: float, low: float, high: float) -> str:
+    return f"{percent(value)} ({percent(low, unit=False)}–{percent(high)})" if value else f"< {percent(high)}"
 
 
 def who_pays(reading: Reading) -> Section:

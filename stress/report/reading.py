@@ -15,6 +15,7 @@ import xarray as xr
 
 from stress.measures import Standing, standing
 from stress.report.formats import axis_field, axis_label, axis_value, probability, span, stated
+from stress.scenarios import STATIONARY
 
 EVENTS = {
     "mutualised_loss": "mutualised loss",
@@ -66,7 +67,11 @@ class Estimate:
 
 @dataclass(frozen=True)
 class ScenarioView:
-    """One scenario with its place in the store and the words that qualify its probabilities."""
+    """One scenario with its place in the store and the words that qualify its probabilities.
+
+    `share` is the regime's share of time, for scenarios from which the chain runs free. `one_path`:
+    history or a stated shock, whose result is an outcome and not a probability.
+    """
 
     index: int
     name: str
@@ -172,8 +177,8 @@ class Reading:
         return str(standing(estimate.events, estimate.paths, tolerance.probability, tolerance.confidence))  # type: ignore[return-value]
 
     def failed(self, scenario: ScenarioView, cell: Index) -> bool:
-        """Whether the cell has no result; the reason stands among the run's failures."""
-        return bool(self.array("failed", scenario, cell)) if "failed" in self.data else False
+        """Whether the cell has no path at all; one that lost some paths shows how many it has left."""
+        return not self.number("paths", scenario, cell)
 
     def possible(self, part: str) -> bool:
         """Whether any preset has a rule for this part of the loss (a number that is there is never hidden)."""
@@ -184,25 +189,102 @@ class Reading:
     # ------------------------------------------------------------- scenarios
 
     def _scenario(self, index: int, name: str) -> ScenarioView:
-        paths = int(self.data["paths"].isel(scenario=index).max())
         scenario = self._named(name)
-        if scenario.kind == "regime":
-            share = self._share(scenario.start)
-            days = "" if share is None else f" ({stated(float(f'{share:.2g}'))} of days)"
-            verb = "held for the whole horizon in" if scenario.held else "that starts in"
-            return ScenarioView(
-                index, str(name), "regime", f"given a day {verb} {scenario.start}{days}", share, paths == 1
-            )
-        given = "on one historical path" if scenario.kind == "replay" else "given this shock"
-        return ScenarioView(index, str(name), scenario.kind, given, None, paths == 1)
+        if scenario.kind == "replay":
+            return ScenarioView(index, name, scenario.kind, "on one historical path", None, True)
+        if scenario.kind == "shock":
+            return ScenarioView(index, name, scenario.kind, "on one stated path", None, True)
+        if scenario.start == STATIONARY:
+            return ScenarioView(index, name, scenario.kind, "on a day drawn at random", None, False)
+        share = self._share(scenario.start)
+        days = f"({stated(float(f'{share:.2g}'))} of days)"
+        if scenario.held:
+            # Pinned for the whole horizon: no start of the free chain, so no part of an unconditional probability.
+            return ScenarioView(index, name, scenario.kind, f"given {scenario.start} held all day", None, False)
+        given = f"given a day that starts in {scenario.start} {days}"
+        return ScenarioView(index, name, scenario.kind, given, share, False)
 
     def _named(self, name: str) -> Any:
         return next(point.scenario for point in self.plan.path_points if point.values["scenario"] == name)
 
-    def _share(self, regime: str | None) -> float | None:
+    def _share(self, regime: str) -> float:
         regimes = self.study.market.regimes
-        shares = dict(zip(regimes.states, regimes.stationary, strict=True))
-        return None if regime is None else float(shares[regime])
+        return float(dict(zip(regimes.states, regimes.stationary, strict=True))[regime])
+
+    # ---------------------------------------------------------------- words
+
+    @property
+    def title(self) -> str:
+        """What the report is called."""
+        return f"{self.study.name}: {' and '.join(protocol.title for protocol in self.protocols)}"
+
+    @property
+    def asked(self) -> str:
+        """The probability that the study asks for: P(mutualised loss within 24h)."""
+        return f"P({EVENTS[self.event]} within {self.horizon})"
+
+    @property
+    def horizon(self) -> str:
+        """The horizon as text."""
+        return span(self.study.horizon)
+
+    @functools.cached_property
+    def protocols(self) -> tuple[Any, ...]:
+        """The resolved presets."""
+        return tuple(self.study.protocols)
+
+    def never(self, protocol: Any) -> list[str]:
+        """Return the parts of a loss that the rules of one preset make impossible, in words."""
+        return [PARTS[part] for part in _MAKERS if not _has(protocol, part)]
+
+    @property
+    def fund(self) -> float:
+        """The insurance fund's balance at the start in the headline cell, USD."""
+        return self.number("fund", self.scenarios[0], self.headline)
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """What failed, by name and reason, as the store records it."""
+        listed = self.data.attrs.get("failures", ())
+        return tuple(str(entry) for entry in listed)
+
+    # --------------------------------------------------------------- replays
+
+    def start_of(self, scenario: ScenarioView) -> datetime | None:
+        """The moment at which a replay starts; None where time has no date."""
+        found = self._named(scenario.name)
+        return found.from_ if found.kind == "replay" else None
+
+    @functools.cache  # noqa: B019 - a reading lives as long as one report
+    def trace(self, scenario: ScenarioView) -> np.ndarray | None:
+        """Return (S + 1, m) records of vocabulary.TRACE of the headline cell, where the run can replay its paths."""
+        replay = getattr(self.run, "trace", None)
+        return None if replay is None else replay(scenario.name, self.headline)
+
+    # ------------------------------------------------------------- scenarios
+
+    def _scenario(self, index: int, name: str) -> ScenarioView:
+        scenario = self._named(name)
+        if scenario.kind == "replay":
+            return ScenarioView(index, name, scenario.kind, "on one historical path", None, True)
+        if scenario.kind == "shock":
+            return ScenarioView(index, name, scenario.kind, "on one stated path", None, True)
+        if scenario.start == STATIONARY:
+            return ScenarioView(index, name, scenario.kind, "on a day drawn at random", None, False)
+        share = self._share(scenario.start)
+        days = f"({stated(float(f'{share:.2g}'))} of days)"
+        if scenario.held:
+            # Pinned for the whole horizon: no start of the free chain, so no part of an unconditional probability.
+            return ScenarioView(index, name, scenario.kind, f"given {scenario.start} held all day", None, False)
+        given = f"given a day that starts in {scenario.start} {days}"
+        return ScenarioView(index, name, scenario.kind, given, share, False)
+
+    def _named(self, name: str) -> Any:
+        return next(point.scenario for point in self.plan.path_points if point.values["scenario"] == name)
+
+    def _share(self, regime: str) -> float:
+        regimes = self.study.market.regimes
+        return float(dict(zip(regimes.states, regimes.stationary, strict=True))[regime])
 
     # ---------------------------------------------------------------- words
 

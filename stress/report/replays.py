@@ -4,91 +4,104 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import numpy as np
 
 from stress.report import figures
-from stress.report.document import Block, Figure, Section, Table, Text
-from stress.report.formats import percent, usd, utc
+from stress.report.document import Block, Figure, Panel, Section, Table, Text
+from stress.report.formats import rounded_usd, stated, usd, utc
 from stress.report.reading import Reading, ScenarioView
+
+# Around the first liquidation a second drawing shows single steps, if the horizon is much longer than this.
+_BEFORE, _AFTER = timedelta(minutes=30), timedelta(minutes=90)
+# Rows of the table under the figure.
+_PARTS = 12
+
+
+class Story(NamedTuple):
+    """One replayed path of the headline cell: times (S + 1), USD per step summed over markets, and the trace."""
+
+    times: Sequence[datetime]
+    liquidated: np.ndarray
+    deleveraged: np.ndarray
+    trace: np.ndarray
+
+    def first(self, amounts: np.ndarray) -> datetime | None:
+        """Return the time of the first step with an amount, if there is one."""
+        hit = np.flatnonzero(amounts > 0)
+        return self.times[hit[0]] if len(hit) else None
+
+
+def story(reading: Reading, scenario: ScenarioView) -> Story | None:
+    """Return what happened on a replay, or None for a scenario without dates or a run without traces."""
+    start = reading.start_of(scenario)
+    trace = None if start is None else reading.trace(scenario)
+    if start is None or trace is None:
+        return None
+    step = timedelta(seconds=float(reading.study.step))
+    amounts = (trace[name].sum(axis=1) for name in ("liquidated_notional", "adl_notional"))
+    return Story([start + step * i for i in range(len(trace))], *amounts, trace)
 
 
 def section(reading: Reading) -> Section | None:
-    """What happened on each historical path, in UTC."""
-    figures_of_paths: list[Block] = []
+    """Each replay: first and largest liquidation, first deleveraging, and the course of the day."""
+    blocks: list[Block] = []
     for scenario in reading.scenarios:
-        start = reading.start_of(scenario)
-        if start is None or not scenario.one_path:
+        told = story(reading, scenario)
+        if told is not None:
+            blocks += [_words(scenario, told), _figure(reading, scenario, told)]
+    return Section("over-time", "What happened, step by step", tuple(blocks)) if blocks else None
+
+
+def _words(scenario: ScenarioView, told: Story) -> Text:
+    lines = [f"{scenario.name}, one historical path: an outcome, not a probability."]
+    for name, amounts in (("liquidation", told.liquidated), ("auto-deleveraging", told.deleveraged)):
+        first = told.first(amounts)
+        if first is None:
+            lines.append(f"No {name}.")
             continue
-        trace = reading.trace(scenario, reading.headline)
-        if trace is None:
-            continue
-        step = timedelta(seconds=float(reading.study.step))
-        times = [start + step * i for i in range(len(trace))]
-        figures_of_paths.append(_trace_text(reading, scenario, times, trace))
-        figures_of_paths.append(_trace_figure(reading, scenario, times, trace))
-    return (
-        Section("over-time", "What happened, minute by minute", tuple(figures_of_paths)) if figures_of_paths else None
-    )
+        peak = told.times[int(np.argmax(amounts))]
+        lines.append(
+            f"First {name}: {utc(first)}; most in one step: {usd(float(amounts.max()))} at {utc(peak)}; "
+            f"in all {usd(float(amounts.sum()))}."
+        )
+    return Text(tuple(lines))
 
 
-def _first(times: Sequence[datetime], amounts: np.ndarray) -> str:
-    hit = np.flatnonzero(amounts > 0)
-    return utc(times[hit[0]]) if len(hit) else "none"
-
-
-def _trace_text(reading: Reading, scenario: ScenarioView, times: Sequence[datetime], trace: np.ndarray) -> Text:
-    liquidated, deleveraged = (trace[name].sum(axis=1) for name in ("liquidated_notional", "adl_notional"))
-    peak = utc(times[int(np.argmax(liquidated))]) if liquidated.any() else "none"
-    return Text.of(
-        f"{scenario.name}, one historical path: an outcome, not a probability.",
-        f"First liquidation: {_first(times, liquidated)}; most liquidated in one step: {peak}; "
-        f"in all {usd(float(liquidated.sum()))} liquidated.",
-        f"First auto-deleveraging: {_first(times, deleveraged)}; in all {usd(float(deleveraged.sum()))} deleveraged.",
-    )
-
-
-def _trace_figure(reading: Reading, scenario: ScenarioView, times: Sequence[datetime], trace: np.ndarray) -> Figure:
-    liquidated, deleveraged = (trace[name].sum(axis=1) for name in ("liquidated_notional", "adl_notional"))
-    marks = [
-        (market, trace["mark_price"][:, i] / trace["mark_price"][0, i] - 1)
-        for i, market in enumerate(reading.study.markets)
-    ]
-    fund = trace["fund_balance"][:, 0]
-    panels = (
-        figures.over_time(
-            "notional closed per step",
-            times,
-            [("liquidated", liquidated), ("deleveraged", deleveraged)],
-            usd,
-            bars=True,
-        ),
-        figures.over_time(
-            "mark price since the start", times, marks, lambda value: percent(value) if value else "0 %", bars=False
-        ),
-        figures.over_time("insurance fund", times, [("fund", fund)], usd, bars=False),
-    )
-    hours = _by_interval(times, liquidated, deleveraged, fund)
-    table = Table(
-        "Twelve equal parts of the horizon",
-        ("from (UTC)", "liquidated", "deleveraged", "insurance fund at the end"),
-        hours,
-        folded=True,
-    )
-    alt = f"Liquidated and deleveraged notional, mark prices and the insurance fund over time on {scenario.name}."
-    return Figure(f"over-time-{scenario.index}", alt, f"{scenario.name}; times are UTC.", panels, table, columns=1)
-
-
-def _by_interval(
-    times: Sequence[datetime], liquidated: np.ndarray, deleveraged: np.ndarray, fund: np.ndarray
-) -> tuple[tuple[str, ...], ...]:
-    parts = [part for part in np.array_split(np.arange(len(times)), 12) if len(part)]
-    return tuple(
+def _figure(reading: Reading, scenario: ScenarioView, told: Story) -> Figure:
+    marks = told.trace["mark_price"]
+    moves = [(market, marks[:, i] / marks[0, i] - 1) for i, market in enumerate(reading.study.markets)]
+    fund = told.trace["fund_balance"][:, 0]
+    panels = [_closed("notional closed per step", told, slice(None))]
+    first = told.first(told.liquidated)
+    if first is not None and told.times[-1] - told.times[0] > 2 * (_BEFORE + _AFTER):
+        inside = [i for i, time in enumerate(told.times) if first - _BEFORE <= time <= first + _AFTER]
+        panels.append(_closed("the same around the first liquidation", told, slice(inside[0], inside[-1] + 1)))
+    panels.append(figures.over_time("mark price since the start", told.times, moves, stated, bars=False))
+    if fund.any():
+        panels.append(figures.over_time("insurance fund", told.times, [("fund", fund)], rounded_usd, bars=False))
+    parts = [part for part in np.array_split(np.arange(len(told.times)), _PARTS) if len(part)]
+    rows = tuple(
         (
-            utc(times[part[0]]),
-            usd(float(liquidated[part].sum())),
-            usd(float(deleveraged[part].sum())),
+            utc(told.times[part[0]]),
+            usd(float(told.liquidated[part].sum())),
+            usd(float(told.deleveraged[part].sum())),
             usd(float(fund[part[-1]])),
         )
         for part in parts
     )
+    heads = ("from", "liquidated", "deleveraged", "insurance fund at the end")
+    table = Table(f"{len(parts)} equal parts of the horizon", heads, rows, folded=True)
+    alt = f"Liquidated and deleveraged notional, mark prices and the insurance fund over time on {scenario.name}."
+    caption = f"{scenario.name}, {_cell_words(reading)}; times are UTC."
+    return Figure(f"over-time-{scenario.index}", alt, caption, tuple(panels), table)
+
+
+def _cell_words(reading: Reading) -> str:
+    return reading.describe(reading.headline) or "the venue's own parameters"
+
+
+def _closed(title: str, told: Story, part: slice) -> Panel:
+    amounts = [("liquidated", told.liquidated[part]), ("deleveraged", told.deleveraged[part])]
+    return figures.over_time(title, told.times[part], amounts, rounded_usd, bars=True)
