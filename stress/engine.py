@@ -778,14 +778,12 @@ class Outcome(NamedTuple):
     trace: np.ndarray | None  # (S + 1, m)
 
 
-def simulate(engine: Engine, cell: Cell, block: PathBlock, *, trace_path: int | None = None) -> Outcome:
-    """Run one cell over a block of paths.
+def replay_venue(
+    engine: Engine, cell: Cell, block: PathBlock, *, trace_path: int | None = None
+) -> tuple[Venue, Outcome]:
+    """Run one cell over a block and return the venue as the last path left it, beside the outcome.
 
-    Parameters
-    ----------
-    trace_path : position within the block of the path whose steps are to be recorded.
-
-    Each path's `violation` is the number of the first invariant that failed on it, 0 for none.
+    For inspection: who holds what after a path. See `simulate`.
     """
     count, points, markets = block.world.shape
     if markets != len(cell.markets):
@@ -795,19 +793,22 @@ def simulate(engine: Engine, cell: Cell, block: PathBlock, *, trace_path: int | 
     no_trace = np.zeros((0, markets), TRACE_DTYPE)
     trace = no_trace if trace_path is None else np.zeros((points, markets), TRACE_DTYPE)
     venue = _venue(cell, points - 1)
-    engine.run(
-        venue,
-        cell.start,
-        block,
-        cell.rounds_per_step,
-        -1 if trace_path is None else trace_path,
-        trace,
-        no_trace,
-        paths_out,
-        markets_out,
-    )
+    position = -1 if trace_path is None else trace_path
+    engine.run(venue, cell.start, block, cell.rounds_per_step, position, trace, no_trace, paths_out, markets_out)
     if trace_path is None:
-        return Outcome(paths_out, markets_out, None)
+        return venue, Outcome(paths_out, markets_out, None)
     for name in ("liquidated_notional", "adl_notional", "bad_debt"):
         trace[name] = np.diff(trace[name], axis=0, prepend=0.0)
-    return Outcome(paths_out, markets_out, trace)
+    return venue, Outcome(paths_out, markets_out, trace)
+
+
+def simulate(engine: Engine, cell: Cell, block: PathBlock, *, trace_path: int | None = None) -> Outcome:
+    """Run one cell over a block of paths.
+
+    Parameters
+    ----------
+    trace_path : position within the block of the path whose steps are to be recorded.
+
+    Each path's `violation` is the number of the first invariant that failed on it, 0 for none.
+    """
+    return replay_venue(engine, cell, block, trace_path=trace_path)[1]

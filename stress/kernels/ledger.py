@@ -18,6 +18,7 @@ def settle_funding(v, r):
         v.markets[m]["funding_index"] - v.rows[r]["settled_index"]
     )
     v.rows[r]["settled_index"] = v.markets[m]["funding_index"]
+    v.rows[r]["carry"] = v.rows[r]["entry_notional"] - v.rows[r]["size"] * v.rows[r]["settled_index"]
 
 
 @kernel

@@ -1,0 +1,118 @@
+"""One bankruptcy by hand: fund, then ADL, then socialized loss, with every row's cash written out.
+
+t = 0, price 100. A is long 100 at 100 with cash 500. B is short 60 at 100 with cash 2,000.
+market_makers is short 40 at 100 with cash 50,000. Fund 200. W and M fall to 92: A's equity at the mark
+is -300, its bankruptcy price 95. The book fills at an average of 91 (a premium of 91/92 - 1 and no
+impact: depth is infinite).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.venues import account_cash, one_market_book, one_market_paths, protocol_of, row_of, run_one
+
+LONG_A, SHORT_B = 0, 1
+
+
+def book():
+    return one_market_book(cash=[500.0, 2000.0], size=[100.0, -60.0], entry=[100.0, 100.0], makers_equity=50_000.0)
+
+
+def crash(mid=91.0):
+    """One step from 100 to 92, with the venue's mid at `mid`."""
+    return one_market_paths([100.0, 92.0], premium=[0.0, mid / 92.0 - 1.0])
+
+
+def waterfall(fund, price="bankruptcy"):
+    return [
+        {"rule": "insurance_fund", "insurance_fund": fund},
+        {"rule": "adl_profit_leverage", "adl_price": price, "adl_when": "negative_equity"},
+        {"rule": "socialized_loss"},
+    ]
+
+
+def test_covered_fills_then_adl_at_the_bankruptcy_price():
+    venue, out = run_one(protocol_of(waterfall=waterfall(200.0)), book(), crash())
+    expected = dict.fromkeys(account_cash(venue), 0.0) | {"A1": 2150.0, "market_makers": 50_100.0}
+    assert account_cash(venue) == pytest.approx(expected, abs=1e-9)
+    assert row_of(venue, "A0") == (0.0, 0.0)
+    assert row_of(venue, "A1") == pytest.approx((-30.0, -3000.0))
+    assert row_of(venue, "market_makers") == pytest.approx((-20.0, -2000.0))
+    assert row_of(venue, "outside_book") == pytest.approx((50.0, 4550.0))
+    assert out["fund_paid"] == pytest.approx(200.0)
+    assert out["adl_shortfall"] == pytest.approx(150.0)
+    assert out["bad_debt"] == pytest.approx(350.0)
+    assert out["adl_residual"] == pytest.approx(0.0, abs=1e-9)
+    assert out["adl_overshoot"] == pytest.approx(0.0, abs=1e-9)
+    assert out["mutualised_loss"] == pytest.approx(150.0)
+    assert out["exhaustion_step"] == 1
+    assert out["violation"] == 0
+
+
+def test_any_fill_leaves_nothing_to_deleverage_and_is_socialized():
+    execution = [{"rule": "order_book", "deficit_fill": "any"}]
+    venue, out = run_one(protocol_of(waterfall=waterfall(200.0), execution=execution), book(), crash())
+    cash = account_cash(venue)
+    # 200 is shared by B (equity 2,480) and market_makers (50,320).
+    assert cash["A0"] == 0.0
+    assert cash["A1"] == pytest.approx(2000.0 - 200.0 * 2480.0 / 52_800.0)
+    assert cash["market_makers"] == pytest.approx(50_000.0 - 200.0 * 50_320.0 / 52_800.0)
+    assert cash["insurance_fund"] == 0.0
+    assert row_of(venue, "outside_book") == pytest.approx((100.0, 9100.0))
+    assert out["socialized_loss"] == pytest.approx(200.0)
+    assert out["adl_notional"] == 0.0
+    assert out["mutualised_loss"] == pytest.approx(200.0)
+    assert out["paid_to_book"] == pytest.approx(100.0)
+    assert out["bad_debt"] == pytest.approx(400.0)
+
+
+def test_adl_at_the_previous_mark_overshoots_and_the_excess_stays_with_the_closed_account():
+    # The fund must be unable to carry fills: no book, so the order book has no depth.
+    paths = one_market_paths([100.0, 92.0], depth=0.0)
+    venue, out = run_one(protocol_of(waterfall=waterfall(200.0, price="previous_mark")), book(), paths)
+    cash = account_cash(venue)
+    assert cash["A0"] == pytest.approx(500.0)
+    assert cash["A1"] == pytest.approx(2000.0)  # B closed 60 at 100
+    assert cash["market_makers"] == pytest.approx(50_000.0)
+    assert out["adl_loss"] == pytest.approx(300.0)
+    assert out["adl_shortfall"] == pytest.approx(800.0)
+    assert out["adl_overshoot"] == pytest.approx(500.0)
+    assert out["adl_loss"] == pytest.approx(
+        out["adl_shortfall"] - out["adl_gain"] + out["adl_residual"] - out["adl_overshoot"]
+    )
+    assert out["fund_paid"] == 0.0
+
+
+def test_vault_takes_the_account_whole_and_defaults_to_the_fund():
+    execution = [
+        {"rule": "order_book", "deficit_fill": "covered"},
+        {"rule": "backstop_vault", "vault_equity": 300.0, "takeover_below": 1.0, "takeover_limit": 1e6, "unwind_share": 1.0},
+    ]
+    # No depth while the account defaults, all of it one step later, when the vault sells at 91.
+    paths = one_market_paths([100.0, 92.0, 92.0], premium=[0.0, 0.0, 91.0 / 92.0 - 1.0], depth=[1.0, 0.0, np.inf])
+    protocol = protocol_of(waterfall=waterfall(100.0), execution=execution)
+    venue, out = run_one(protocol, book(), paths)
+    cash = account_cash(venue)
+    assert cash["A0"] == 0.0
+    assert cash["vault"] == pytest.approx(0.0, abs=1e-9)
+    assert cash["insurance_fund"] == pytest.approx(0.0, abs=1e-9)
+    assert row_of(venue, "vault") == (0.0, 0.0)
+    assert row_of(venue, "outside_book") == pytest.approx((100.0, 9100.0))
+    assert out["provider_default_loss"] == pytest.approx(300.0)
+    assert out["fund_paid"] == pytest.approx(100.0)
+    assert out["mutualised_loss"] == pytest.approx(300.0)
+
+
+def test_settling_funding_of_one_row_does_not_move_the_ledger_sum():
+    from stress.kernels.ledger import ledger_sum, settle_funding
+
+    venue, _ = run_one(protocol_of(waterfall=waterfall(200.0)), book(), one_market_paths([100.0, 100.0]))
+    before = ledger_sum(venue)
+    assert before == pytest.approx(53_000.0 - 300.0)  # no vault in this protocol
+    venue.markets[0]["funding_index"] += 1.0
+    short_row = int(venue.accounts[SHORT_B]["row_start"])
+    cash = venue.accounts["cash"].sum()
+    settle_funding(venue, short_row)
+    assert venue.accounts["cash"].sum() - cash == pytest.approx(60.0)
+    assert ledger_sum(venue) == pytest.approx(before, abs=1e-9)
