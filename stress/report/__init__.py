@@ -16,6 +16,7 @@ from stress.report.reading import Reading
 
 _SECTIONS = (
     heat_maps.section,
+    replays.section,
     losses.named_cells,
     replays.section,
     losses.exceedance,

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stress.report.document import Figure, Panel
-from stress.report.formats import stated, usd
+from stress.report.formats import rounded_usd, stated
 
 # Colours that SVG output turns into CSS variables, so that one drawing serves light and dark pages.
 # The values are those of the light theme: PNG files use them as they are.
@@ -230,17 +230,13 @@ def exceedance(title: str, curves: Sequence[Curve], lines: Sequence[tuple[float,
                 label, (at, 1), xycoords=("data", "axes fraction"), xytext=(-4, -4), textcoords="offset points",
                 rotation=90, ha="right", va="top", color=MUTED, size=9,
             )  # fmt: skip
-        _plain_log(axes.xaxis, _round_usd)
+        _plain_log(axes.xaxis, rounded_usd)
         _plain_log(axes.yaxis, stated)
         axes.set(xlabel="mutualised loss", ylabel="probability of a larger loss")
         axes.grid(which="major", linewidth=0.7)
         axes.legend(loc="lower left", frameon=False)
 
     return Panel(draw, (5.2, 3.6))
-
-
-def _round_usd(value: float) -> str:
-    return usd(value).replace(".00", "").replace(".0", "")
 
 
 def _plain_log(axis: Any, words: Callable[[float], str]) -> None:
@@ -316,7 +312,7 @@ def over_time(
                     linewidth=1.3,
                     label=name,
                 )
-        locator = AutoDateLocator(maxticks=7)
+        locator = AutoDateLocator(minticks=3, maxticks=6)
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: words(value)))
@@ -329,4 +325,4 @@ def over_time(
         if len(series) > 1:
             axes.legend(loc="best", frameon=False, ncols=2, fontsize=9)
 
-    return Panel(draw, (7.4, 2.5))
+    return Panel(draw, (5.6, 2.7))

@@ -79,6 +79,11 @@ def usd(value: float) -> str:
     return f"{_scaled(value)}{NBSP}USD" if math.isfinite(value) else "unlimited" if value > 0 else "not available"
 
 
+def rounded_usd(value: float) -> str:
+    """Return money for the tick of an axis: no trailing zeros."""
+    return re.sub(r"(\.\d*?)0+(?=\D|$)", r"\1", usd(value)).replace(f".{NBSP}", NBSP)
+
+
 def _scaled(value: float) -> str:
     size = abs(value)
     for scale, suffix in _SCALES:

@@ -27,7 +27,8 @@ def named_cells(reading: Reading) -> Section:
         paths = int(reading.number("paths", scenario, reading.headline))
         counted = scenario.given if scenario.one_path else f"{paths:,} paths, 95 % intervals"
         rows = tuple(
-            (words, *(say(reading, scenario, cell) for _, cell in reading.pair)) for words, say in _measures(scenario.one_path)
+            (words, *(say(reading, scenario, cell) for _, cell in reading.pair))
+            for words, say in _measures(scenario.one_path)
         )
         blocks.append(Table(f"{scenario.name}: {reading.horizon}, {counted}", ("measure", *names), rows))
     return Section("cells", f"{' and '.join(names)} in numbers".capitalize(), tuple(blocks))
@@ -107,8 +108,8 @@ def exceedance(reading: Reading) -> Section | None:
     )
     caption = (
         f"Probability that the mutualised loss within {reading.horizon} exceeds the amount on the horizontal axis; bands are "
-        "95 % intervals. Both axes are logarithmic. Mutualised loss is what remains after the insurance fund has paid; the "
-        "dotted line shows the fund's balance at the start for scale."
+        "95 % intervals. Both axes are logarithmic. Mutualised loss is what remains after the insurance fund has paid"
+        f"{'; the dotted line shows the fund at the start, for scale' if lines else ''}."
     )
     figure = Figure(
         "loss-exceedance",

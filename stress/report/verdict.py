@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal
 
 from stress.measures import Difference, Standing, compare_cells
 from stress.measures import unconditional as weighted_by_share
 from stress.report.document import Table, Verdict
-from stress.report.formats import axis_label, points, probability, stated, usd
-from stress.report.reading import Estimate, Reading, ScenarioView
+from stress.report.formats import axis_label, points, probability, stated, usd, utc
+from stress.report.reading import EVENTS, Estimate, Reading, ScenarioView
+from stress.report.replays import story
 
 Direction = Literal["riskier", "safer", "no difference shown"]
 _SEVERITY: dict[Standing, int] = {"safe": 0, "undecided": 1, "risky": 2, "failed": 3}
@@ -171,25 +173,33 @@ def floor_in_words(reading: Reading) -> str:
 
 
 def _outcome(reading: Reading) -> Verdict:
-    """Return the verdict on single historical paths: outcomes, no probabilities."""
-    rows = []
+    """Return the verdict on single paths: what happened, and no probability."""
+    rows, happened = [], False
     for scenario in reading.scenarios:
-        row = [scenario.name]
-        row += [usd(reading.number("mean_mutualised_loss", scenario, cell)) for _, cell in reading.pair]
-        rows.append(tuple(row))
-    happened = [
-        scenario
-        for scenario in reading.scenarios
-        if reading.number("events_mutualised_loss", scenario, reading.headline)
-    ]
-    said = ", ".join(
-        f"{usd(reading.number('mean_mutualised_loss', scenario, reading.headline))} on {scenario.name}"
-        for scenario in happened
-    )
+        amounts = [reading.number("mean_mutualised_loss", scenario, cell) for _, cell in reading.pair]
+        happened |= reading.number(f"events_{reading.event}", scenario, reading.headline) > 0
+        told = story(reading, scenario)
+        times = ["–", "–"] if told is None else [_when(told.first(x)) for x in (told.liquidated, told.deleveraged)]
+        rows.append((scenario.name, *map(usd, amounts), *times))
+    one = reading.scenarios[0]
+    kind = {"replay": "historical", "shock": "stated"}[one.kind]
+    sentence = f"{'One' if len(rows) == 1 else 'Each is one'} {kind} path: an outcome, not a probability."
+    if len(rows) == 1:
+        name, amount, *times = (rows[0][0], rows[0][len(reading.pair)], *rows[0][-2:])
+        sentence = f"{name}: mutualised loss {amount}; first liquidation {times[0]}, first ADL {times[1]}. {sentence}"
+    heads = (f"mutualised loss, {name}" for name, _ in reading.pair)
     return Verdict(
-        headline="A mutualised loss occurred." if happened else "No mutualised loss occurred.",
-        sentence=f"{f'It came to {said}. ' if said else ''}One historical path: an outcome, not a probability.",
+        headline=f"{_sentence_case(EVENTS[reading.event])}: {'it happened' if happened else 'it did not happen'}.",
+        sentence=sentence,
         colour="none",
-        table=Table("Mutualised loss on each path.", ("path", *(name for name, _ in reading.pair)), tuple(rows)),
+        table=Table(
+            f"Over {reading.horizon}; times are those of the {reading.pair[-1][0]} cell.",
+            ("path", *heads, "first liquidation", "first ADL"),
+            tuple(rows),
+        ),
         small_print=(floor_in_words(reading),),
     )
+
+
+def _when(moment: datetime | None) -> str:
+    return "none" if moment is None else utc(moment)

@@ -27,7 +27,7 @@ def crash(mid=91.0):
 def waterfall(fund, price="bankruptcy"):
     return [
         {"rule": "insurance_fund", "insurance_fund": fund},
-        {"rule": "adl_profit_leverage", "adl_price": price, "adl_when": "negative_equity"},
+        {"rule": "adl_pro_rata", "adl_price": price, "adl_when": "negative_equity"},
         {"rule": "socialized_loss"},
     ]
 
@@ -87,7 +87,13 @@ def test_adl_at_the_previous_mark_overshoots_and_the_excess_stays_with_the_close
 def test_vault_takes_the_account_whole_and_defaults_to_the_fund():
     execution = [
         {"rule": "order_book", "deficit_fill": "covered"},
-        {"rule": "backstop_vault", "vault_equity": 300.0, "takeover_below": 1.0, "takeover_limit": 1e6, "unwind_share": 1.0},
+        {
+            "rule": "backstop_vault",
+            "vault_equity": 300.0,
+            "takeover_below": 1.0,
+            "takeover_limit": 1e6,
+            "unwind_share": 1.0,
+        },
     ]
     # No depth while the account defaults, all of it one step later, when the vault sells at 91.
     paths = one_market_paths([100.0, 92.0, 92.0], premium=[0.0, 0.0, 91.0 / 92.0 - 1.0], depth=[1.0, 0.0, np.inf])
