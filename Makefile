@@ -1,0 +1,72 @@
+# Verbs of the project. Nothing but this file needs make; each recipe is a command one can type.
+#
+#   make install   .venv with the locked versions (uv where present, else venv and pip)
+#   make run       the quickstart study through the Prefect flow: table, store, report
+#   make test      what continuous integration runs: interpreted suites, then compiled ones
+#   make check     format, lint, import floors, types, then make test
+#   make slow      full-size validation; MARKET_DATA=DIR, CASES=DIR name outside files
+#   make e2e       real scheduler, real workers, real browser
+#   make bench     timings, written to results/benchmarks/
+#   make golden    rewrite tests/golden and print by how much each variable moved
+#   make docs      rewrite GLOSSARY.md
+#   make lock      resolve requirements.lock again; pinned versions stay unless pyproject.toml forbids them
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PYTEST := $(BIN)/python -m pytest -q
+# Small tests run interpreted: the same source without the compiler, which takes half a minute a preset.
+INTERPRETED := $(wildcard tests/unit tests/property tests/reference)
+FAST := not slow and not e2e
+
+ifneq ($(shell command -v uv 2>/dev/null),)
+  NEW_VENV = uv venv --quiet --python $(PYTHON) $(VENV)
+  INSTALL = uv pip install --quiet --python $(BIN)/python
+else
+  NEW_VENV = $(PYTHON) -m venv $(VENV)
+  INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+endif
+
+.PHONY: install run test check slow e2e bench golden docs lock
+
+install: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or later is needed: make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(NEW_VENV)
+	$(INSTALL) --no-deps --require-hashes -r requirements.lock
+	$(INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: install
+	$(BIN)/python -m flows.sweep_flow configs/studies/quickstart.yaml
+
+test: install
+	NUMBA_DISABLE_JIT=1 $(PYTEST) -m "$(FAST)" $(INTERPRETED)
+	$(PYTEST) -m "$(FAST)" $(INTERPRETED:%=--ignore=%)
+
+check: install
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	$(MAKE) test
+
+slow: install
+	$(PYTEST) -m slow $(if $(CASES),--cases $(CASES)) $(if $(MARKET_DATA),--market-data $(MARKET_DATA))
+
+e2e: install
+	$(PYTEST) -m e2e tests/e2e
+
+bench: install
+	$(BIN)/python -m tests.benchmarks
+
+golden: install
+	$(BIN)/python -m tests.golden
+
+docs: install
+	$(BIN)/python -m stress.glossary > GLOSSARY.md
+
+lock:
+	uv pip compile pyproject.toml --group dev --universal --generate-hashes --quiet -o requirements.lock
