@@ -18,7 +18,6 @@ _SECTIONS = (
     heat_maps.section,
     replays.section,
     losses.named_cells,
-    replays.section,
     losses.exceedance,
     losses.who_pays,
     losses.by_market,

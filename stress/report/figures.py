@@ -227,8 +227,8 @@ def exceedance(title: str, curves: Sequence[Curve], lines: Sequence[tuple[float,
         for at, label in lines:
             axes.axvline(at, color=MUTED, linewidth=1.4, linestyle=":")
             axes.annotate(
-                label, (at, 1), xycoords=("data", "axes fraction"), xytext=(-4, -4), textcoords="offset points",
-                rotation=90, ha="right", va="top", color=MUTED, size=9,
+                label, (at, 1), xycoords=("data", "axes fraction"), xytext=(0, 3), textcoords="offset points",
+                ha="center", va="bottom", color=MUTED, size=9,
             )  # fmt: skip
         _plain_log(axes.xaxis, rounded_usd)
         _plain_log(axes.yaxis, stated)
@@ -321,6 +321,7 @@ def over_time(
         if bars:
             axes.set_ylim(bottom=0)
         axes.grid(axis="y", linewidth=0.7)
+        axes.set_axisbelow(True)
         axes.set_title(title, wrap=True)
         if len(series) > 1:
             axes.legend(loc="best", frameon=False, ncols=2, fontsize=9)

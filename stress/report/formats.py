@@ -86,6 +86,8 @@ def rounded_usd(value: float) -> str:
 
 def _scaled(value: float) -> str:
     size = abs(value)
+    if 0 < size < 0.01:
+        return "<0.01"  # the rounding dust of a ledger is no amount
     for scale, suffix in _SCALES:
         if size >= 0.9995 * scale:
             text = f"{significant(size / scale, 3)}{NBSP}{suffix}"
@@ -97,19 +99,19 @@ def _scaled(value: float) -> str:
 
 def usd_interval(mean: float, standard_error: float) -> str:
     """Return a mean with its normal 95 % interval, or the mean alone where there is no spread to show."""
-    if not math.isfinite(standard_error) or standard_error == 0:
+    if not standard_error > 0 or abs(mean) < 0.01:
         return usd(mean)
     half = 1.959963984540054 * standard_error
     low = max(mean - half, 0.0) if mean >= 0 else mean - half
-    return f"{_scaled(mean)} ({_scaled(low)}{DASH}{_scaled(mean + half)}){NBSP}USD"
+    return f"{usd(mean)} ({_scaled(low)}{DASH}{_scaled(mean + half)})"
 
 
 def usd_bounds(value: float, low: float, high: float) -> str:
-    """Return an amount with its bounds; a bound that is not a number lies beyond the largest path."""
+    """Return an amount with its bounds; a bound that is not a number lies beyond the worst path."""
     if not math.isfinite(value):
         return "not available"
-    upper = _scaled(high) if math.isfinite(high) else "beyond the worst path"
-    return f"{_scaled(value)} ({_scaled(low)}{DASH}{upper}){NBSP}USD"
+    upper = f"{DASH}{_scaled(high)}" if math.isfinite(high) else " to beyond the worst path"
+    return f"{usd(value)} ({_scaled(low)}{upper})"
 
 
 def per_million(value: float) -> str:

@@ -39,7 +39,7 @@ Say = Callable[[Reading, ScenarioView, dict[str, int]], str]
 
 def _measures(one_path: bool) -> Iterator[tuple[str, Say]]:
     for event, words in EVENTS.items():
-        yield words if one_path else f"P({words})", partial(_event_words, event=event)
+        yield f"event: {words}" if one_path else f"P({words})", partial(_event_words, event=event)
     for outcome in ("mutualised_loss", "bad_debt", "liquidated_notional", "adl_notional"):
         words = outcome.replace("_", " ").replace("adl", "deleveraged")
         yield words if one_path else f"mean {words}", partial(_mean_words, outcome=outcome)

@@ -89,6 +89,8 @@ class Reading:
         self.data: xr.Dataset = run.data
         self.study: Any = run.study
         self.plan: Any = run.plan
+        self._arrays: dict[str, tuple[np.ndarray, tuple[str, ...]]] = {}
+        self._traces: dict[str, np.ndarray] = {}
         self.cell_axes = tuple(self.plan.cell_axes)
         self.path_axes = tuple(name for name in self.plan.path_axes if name != "scenario")
         self.scenarios = tuple(self._scenario(i, s) for i, s in enumerate(self.plan.path_axes["scenario"]))
@@ -149,10 +151,11 @@ class Reading:
         at = {"scenario": scenario.index, **self.neutral, **cell}
         return values[tuple(at.get(dim, slice(None)) for dim in dims)]
 
-    @functools.cache  # noqa: B019 - a reading lives as long as one report
     def _held(self, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
-        variable = self.data[name]
-        return np.asarray(variable.values), tuple(str(dim) for dim in variable.dims)
+        if name not in self._arrays:
+            variable = self.data[name]
+            self._arrays[name] = np.asarray(variable.values), tuple(str(dim) for dim in variable.dims)
+        return self._arrays[name]
 
     def number(self, name: str, scenario: ScenarioView, cell: Index) -> float:
         """Return a scalar variable for one cell."""
@@ -228,7 +231,7 @@ class Reading:
         """The horizon as text."""
         return span(self.study.horizon)
 
-    @functools.cached_property
+    @property
     def protocols(self) -> tuple[Any, ...]:
         """The resolved presets."""
         return tuple(self.study.protocols)
@@ -255,11 +258,11 @@ class Reading:
         found = self._named(scenario.name)
         return found.from_ if found.kind == "replay" else None
 
-    @functools.cache  # noqa: B019 - a reading lives as long as one report
-    def trace(self, scenario: ScenarioView) -> np.ndarray | None:
-        """Return (S + 1, m) records of vocabulary.TRACE of the headline cell, where the run can replay its paths."""
-        replay = getattr(self.run, "trace", None)
-        return None if replay is None else replay(scenario.name, self.headline)
+    def trace(self, scenario: ScenarioView) -> np.ndarray:
+        """Return (S + 1, m) records of vocabulary.TRACE of the scenario's path in the headline cell."""
+        if scenario.name not in self._traces:
+            self._traces[scenario.name] = self.run.trace(scenario.name, self.headline)
+        return self._traces[scenario.name]
 
     # ------------------------------------------------------------- heat maps
 

@@ -34,11 +34,11 @@ class Story(NamedTuple):
 
 
 def story(reading: Reading, scenario: ScenarioView) -> Story | None:
-    """Return what happened on a replay, or None for a scenario without dates or a run without traces."""
+    """Return what happened on a replay, or None for a scenario without dates or a cell without a result."""
     start = reading.start_of(scenario)
-    trace = None if start is None else reading.trace(scenario)
-    if start is None or trace is None:
+    if start is None or reading.failed(scenario, reading.headline):
         return None
+    trace = reading.trace(scenario)
     step = timedelta(seconds=float(reading.study.step))
     amounts = (trace[name].sum(axis=1) for name in ("liquidated_notional", "adl_notional"))
     return Story([start + step * i for i in range(len(trace))], *amounts, trace)

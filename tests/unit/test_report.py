@@ -1,0 +1,462 @@
+"""The report, made from a store that the real reduction and estimators produced from drawn outcomes."""
+
+from __future__ import annotations
+
+import functools
+import html
+import io
+import re
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from stress import config, design, grid, measures, report
+from stress.report import figures, formats, verdict
+from stress.report.reading import Reading
+from stress.stages import Seconds
+from stress.sweep.plan import layout as layout_of
+from stress.vocabulary import MARKET_OUTCOMES, PATH_OUTCOMES, TRACE
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+MARKETS = ("BTC", "ETH", "SOL", "DOGE")
+STUDY = {
+    "schema": 1,
+    "name": "quickstart",
+    "question": "Does raising BTC from 40x to 50x keep P(mutualised loss, 24 h) below 1 %?",
+    "protocol": str(CONFIGS / "protocols/reference.yaml"),
+    "book": {"kind": "synthetic", "accounts": 60},
+    "market": str(CONFIGS / "markets/house.yaml"),
+    "markets": MARKETS,
+    "scenarios": ["stress", "panic"],
+    "horizon": "24h",
+    "step": "60s",
+    "axes": {
+        "leverage_cap": [10, 20, 25, 40, 50],
+        "maintenance_to_initial_ratio": [0.4, 0.5, 0.6, 0.7],
+        "oracle_delay": ["0s", "60s", "120s", "300s", "600s"],
+    },
+    "current": {"leverage_cap": 40, "maintenance_to_initial_ratio": 0.5, "oracle_delay": "60s"},
+    "proposed": {"leverage_cap": 50},
+    "tolerance": {"measure": "mutualised_loss", "probability": "1%", "confidence": "95%"},
+    "paths": 1024,
+    "seed": 20261122,
+}
+SMALL = {"axes": {"leverage_cap": [40, 50]}, "current": {"leverage_cap": 40}}
+REPLAY = {"replay": "prices.parquet", "name": "crash", "from": "2025-10-10T20:00:00Z"}
+
+
+# ------------------------------------------------------------------------------ runs from drawn outcomes
+
+
+def outcomes(rng, paths, probability, size, silent=()):
+    """Draw the outcomes of a block; the same draws for every probability, so that cells are paired."""
+    out = np.zeros(paths, [(t.name, t.dtype) for t in PATH_OUTCOMES])
+    per_market = np.zeros((paths, len(MARKETS)), [(t.name, t.dtype) for t in MARKET_OUTCOMES])
+    luck, large, fund = rng.random(paths), rng.pareto(1.4, paths), rng.pareto(1.2, paths)
+    loss = np.where(luck < probability, size * (large + 0.01), 0.0)
+    for part, share in {"adl_shortfall": 0.5, "provider_default_loss": 0.3, "unresolved_bad_debt": 0.2}.items():
+        out[part] = 0.0 if part in silent else share * loss
+        out["mutualised_loss"] += out[part]
+    out["fund_paid"] = np.where(luck < 5 * probability, np.minimum(size * fund, 1e7), 0.0)
+    out["bad_debt"] = out["fund_paid"] + loss
+    out["liquidated_notional"] = 1e7 * rng.random(paths)
+    out["adl_notional"] = 8 * out["adl_shortfall"]
+    for term in MARKET_OUTCOMES:
+        per_market[term.name] = 0.02 if term.name == "dislocation" else out[term.name][:, None] * [0.5, 0.3, 0.15, 0.05]
+    events = [out["mutualised_loss"] > 0, loss > size, out["adl_notional"] > 0, np.zeros(paths, bool)]
+    return out, per_market, np.stack(events, axis=1)
+
+
+def grid_of(layout, chance, silent=(), failed=()):
+    """Return a finished grid; `chance(path point, cell)` is the probability of a mutualised loss."""
+    pieces = []
+    for point, cell, block in np.ndindex(layout.path_points, layout.cells, layout.blocks):
+        first, count = layout.block_range(point, block)
+        if not count:
+            continue
+        drawn = outcomes(np.random.default_rng([point, block]), count, chance(point, cell), 3e5, silent)
+        bad = (point, cell) in failed
+        record = grid.empty_cell(len(MARKETS)) if bad else grid.reduce_cell(*drawn, first)
+        constants = {"open_interest": 1.8e8, "gross_notional": 3.6e8, "trader_equity": 4e7, "vault_equity": 2e7}
+        constants |= {"fund": 1e7, "loss_floor": 180.0, "vault_loss_floor": 2e5}
+        failure = {"type": "InvariantViolation", "message": "I1", "traceback": ""} if bad else None
+        stacked = grid.stack_cells([record], [{} if bad else constants], [failure], f"paths {point} {block}")
+        pieces.append((grid.Piece(block, point, cell, 1), stacked))
+    data, losses = grid.merge(layout, pieces)
+    data = measures.estimate(data, losses)
+    data.attrs |= {"result_hash": "c0ffee" * 5, "source_hash": "0ddba11" * 4, "version": "0.1.0", "python": "3.11"}
+    data.attrs["failures"] = [f"point {p}, cell {c}: InvariantViolation: I1" for p, c in failed]
+    return data, losses
+
+
+BASE_RATE = {"calm": 2e-5, "stress": 2e-4, "panic": 1e-3}
+
+
+def make_run(changes=None, *, strength=1.0, leverage=3.0, silent=(), failed=(), trace=None):
+    """Return a run of STUDY with changes; risk grows with leverage and delay, falls with maintenance."""
+    study = config.Study(**(STUDY | (changes or {})))
+    plan = design.plan(study)
+    shape = layout_of(study, plan)
+
+    def chance(point, cell):
+        base = BASE_RATE.get(getattr(plan.path_points[point].scenario, "start", ""), 1.0)
+        index = dict(zip(plan.cell_axes, plan.cells[cell].index, strict=True))
+        growth = leverage ** index.get("leverage_cap", 0) * 1.6 ** index.get("oracle_delay", 0)
+        return strength * base * growth * 0.6 ** index.get("maintenance_to_initial_ratio", 0)
+
+    data, losses = grid_of(shape, chance, silent, failed)
+    run = types.SimpleNamespace(data=data, losses=losses, study=study, plan=plan, path=Path("run"))
+    if trace is not None:
+        run.trace = trace
+    return run
+
+
+@functools.cache
+def quickstart():
+    return make_run()
+
+
+def traced(scenario, cell):
+    """A crash in the second hour of a day: liquidations from 21:13 to 21:30, ADL from 21:19."""
+    rows = np.zeros((1441, len(MARKETS)), [(t.name, t.dtype) for t in TRACE])
+    minute = np.arange(1441)
+    fall = 1 - 0.15 * np.clip((minute - 70) / 20, 0, 1)
+    for name in ("world_price", "venue_mid", "oracle_price", "mark_price"):
+        rows[name] = fall[:, None] * [1e5, 4e3, 200, 0.2]
+    rows["liquidated_notional"] = ((minute >= 73) & (minute < 90))[:, None] * [4e6, 2e6, 1e6, 5e5]
+    rows["adl_notional"] = ((minute >= 79) & (minute < 85))[:, None] * [1e6, 5e5, 1e5, 5e4]
+    rows["fund_balance"] = np.maximum(0, 1e7 - 2e6 * np.maximum(0, minute - 73))[:, None]
+    return rows
+
+
+def replay_run():
+    return make_run({"scenarios": [REPLAY], "data_hashes": {}} | SMALL, trace=traced)
+
+
+def page_of(run, folder):
+    return report.write(run, folder).read_text(encoding="utf-8")
+
+
+def text_of(page):
+    """The words of a page as a reader sees them."""
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", page.split("<body>")[1]))).replace("\xa0", " ")
+
+
+# ------------------------------------------------------------------------------------------------ numbers
+
+
+@pytest.mark.parametrize(
+    ("fraction", "text"),
+    [(0.00236, "0.24 %"), (0.123456, "12.3 %"), (0.0996, "10 %"), (0.99881, "99.88 %"), (1.0, "100 %"), (0.0, "0 %")],
+)
+def test_percentages_have_the_digits_that_matter(fraction, text):
+    assert formats.percent(fraction).replace("\xa0", " ") == text
+
+
+def test_no_event_is_never_printed_as_zero():
+    low, high = measures.clopper_pearson(0, 1024)
+    said = formats.probability(0, 1024, 0.0, 0.0, 0.0037, (float(low), float(high)))
+    assert said.replace("\xa0", " ") == "< 0.36 % (0 of 1,024 paths)"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1234567, "1.23 M USD"), (-12.3, "−12.3 USD"), (999.6e3, "1.00 M USD"), (0, "0 USD"), (np.inf, "unlimited")],
+)
+def test_money(value, text):
+    assert formats.usd(value).replace("\xa0", " ") == text
+
+
+def test_ticks_have_no_trailing_zeros():
+    said = [formats.rounded_usd(value).replace("\xa0", " ") for value in (0, 1e3, 7.5e6, 1.25e8, 10.0, 100.0)]
+    assert said == ["0 USD", "1 k USD", "7.5 M USD", "125 M USD", "10 USD", "100 USD"]
+
+
+def test_axes_in_words():
+    assert formats.axis_label("BTC.leverage_cap[1]") == "BTC leverage cap (tier 1)"
+    assert formats.axis_label("maintenance_to_initial_ratio") == "maintenance ÷ initial margin"
+    assert formats.axis_value("BTC.leverage_cap", 40.0) == "40x"
+    assert formats.axis_value("oracle_delay", Seconds(300.0)) == "300\xa0s"
+    assert formats.axis_value("traders", "keep_utilisation") == "keep_utilisation"
+
+
+# ------------------------------------------------------------------------------------------------ verdict
+
+
+def said(run):
+    given = verdict.give(Reading(run))
+    return given, f"{given.headline} {given.sentence}".replace("\xa0", " ")
+
+
+def test_the_verdict_says_change_effect_sureness_horizon_paths_and_start():
+    given, text = said(quickstart())
+    assert len(text.split()) <= 60
+    for words in (
+        "Leverage cap 40x → 50x",
+        "within 24 h",
+        "1,024 paths",
+        "95 % intervals",
+        "starts in panic (0.46 % of days)",
+    ):
+        assert words in text
+    assert re.search(r"from [\d.]+ % \([\d.]+–[\d.]+ %\) to [\d.]+ % \([\d.]+–[\d.]+ %\)", text)
+    assert given.headline.startswith("Panic: riskier; above")
+    assert given.colour == "risky"
+
+
+@pytest.mark.parametrize(
+    ("settings", "headline", "colour"),
+    [
+        ({"leverage": 0.05, "strength": 40}, "Panic: safer; within the 1 % tolerance.", "safe"),
+        ({"strength": 1e-6}, "Stress: no difference shown; within the 1 % tolerance.", "safe"),
+        ({"strength": 12}, "Panic: riskier; above the 1 % tolerance.", "risky"),
+        (
+            {"strength": 10, "leverage": 1.0},
+            "Panic: no difference shown; undecided against the 1 % tolerance.",
+            "undecided",
+        ),
+    ],
+)
+def test_the_verdict_names_direction_and_standing(settings, headline, colour):
+    given, text = said(make_run(SMALL, **settings))
+    assert given.headline.replace("\xa0", " ") == headline
+    assert given.colour == colour
+    assert len(text.split()) <= 60
+    not_converged = [line for line in given.small_print if line.startswith("Not converged")]
+    assert bool(not_converged) == (colour == "undecided")
+
+
+def test_without_a_proposal_the_current_cell_is_judged():
+    given, text = said(make_run({"proposed": None} | SMALL))
+    assert "→" not in text
+    assert "P(mutualised loss within 24 h) is" in text
+    assert given.table.columns[:2] == ("scenario", "current")
+
+
+def test_with_every_regime_the_unconditional_probability_stands_beside():
+    given, text = said(make_run({"scenarios": ["calm", "stress", "panic"]} | SMALL))
+    assert "on a day drawn at random" in text
+    assert len(text.split()) <= 60
+    assert given.table.rows[-1][0].startswith("a day drawn at random")
+    share = dict(zip(*(lambda r: (r.states, r.stationary))(quickstart().study.market.regimes), strict=True))
+    reading = Reading(make_run({"scenarios": ["calm", "stress", "panic"]} | SMALL, strength=200))
+    expected = sum(share[s.name] * reading.estimate(s, reading.headline).value for s in reading.scenarios)
+    assert verdict.unconditional(reading, reading.headline).startswith(formats.percent(expected))
+
+
+def test_without_calm_the_page_says_that_it_is_no_ordinary_day():
+    given, _ = said(quickstart())
+    assert any("not the probability of an ordinary day" in line for line in given.small_print)
+
+
+def test_a_held_regime_is_no_part_of_the_unconditional_probability():
+    held = [{"start": name, "held": True, "name": f"{name}_held"} for name in ("calm", "stress", "panic")]
+    reading = Reading(make_run({"scenarios": held} | SMALL))
+    assert verdict.unconditional(reading, reading.headline) == ""
+    assert "held all day" in reading.scenarios[0].given
+
+
+def test_another_event_can_be_asked_for():
+    tolerance = {"measure": "fund_exhaustion", "probability": "2%", "confidence": "90%"}
+    _, text = said(make_run({"tolerance": tolerance} | SMALL))
+    assert "P(insurance fund exhausted within 24 h)" in text
+
+
+# ------------------------------------------------------------------------------------------------- the page
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    return page_of(quickstart(), folder), folder
+
+
+def test_the_page_asks_nothing_from_outside(pages):
+    page, _ = pages
+    targets = re.findall(r"""(?:src|href|action|data|poster)\s*=\s*["']([^"']*)""", page)
+    assert targets
+    assert all(target.startswith(("#", "data:,")) for target in targets), set(targets)
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", page))
+    assert "@import" not in page
+    assert "<script" not in page
+    assert "default-src 'none'" in page
+
+
+def test_ids_are_unique_and_every_reference_has_its_target(pages):
+    page, _ = pages
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'(?:href="|url\()#([^")]+)', page)) <= set(ids)
+
+
+def test_figures_follow_the_theme_and_have_words_and_a_table(pages):
+    page, _ = pages
+    assert "currentColor" in page
+    assert figures.INK not in page.split("</style>", 1)[1]
+    for part in re.findall(r"<figure>.*?</figure>", page, re.S):
+        assert re.search(r'role="img" aria-label="[^"]{20,}"', part)
+    assert len(re.findall("<figure>", page)) <= len(re.findall("<table>", page))
+
+
+def test_every_section_is_there(pages):
+    page, _ = pages
+    words = text_of(page)
+    for title in ("across the parameters", "Current and proposed in numbers", "How large a loss", "Who pays"):
+        assert title in words
+    for title in ("Market by market", "Assumptions and limits", "How to reproduce"):
+        assert title in words
+    for said_of_the_study in (
+        "Traders are static",
+        "synthetic",
+        "attributed to markets",
+        "perpstress run",
+        "c0ffee",
+        "20261122",
+    ):
+        assert said_of_the_study in words
+
+
+def test_the_same_run_gives_the_same_bytes(pages, tmp_path):
+    _, folder = pages
+    report.write(quickstart(), tmp_path)
+    assert {f.name: f.read_bytes() for f in folder.iterdir()} == {f.name: f.read_bytes() for f in tmp_path.iterdir()}
+
+
+def test_everything_from_the_study_is_escaped(tmp_path):
+    nasty = 'Is <script>alert(1)</script> & "x" | $y_{2}$ `safe`? <img src=x onerror=alert(2)>'
+    run = make_run({"question": nasty} | SMALL)
+    page = page_of(run, tmp_path)
+    assert "<script" not in page
+    assert "<img" not in page
+    assert "&lt;script&gt;" in page
+    markdown = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "<script" not in markdown
+    assert r"\|" in markdown
+
+
+def test_markdown_shows_figures_that_exist_and_whole_tables(pages):
+    _, folder = pages
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
+    assert {"heat-map.png", "loss-exceedance.png", "who-pays.png"} <= set(shown)
+    assert all((folder / name).read_bytes().startswith(b"\x89PNG") for name in shown)
+    for block in re.findall(r"(?:^\|.*\n)+", text, re.M):
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1
+
+
+def test_the_terminal_shows_the_verdict_and_takes_brackets_as_text():
+    console = Console(width=100, file=io.StringIO())
+    scenario = {"start": "panic", "name": "[red]panic[/red]"}
+    console.print(report.summary(make_run({"scenarios": [scenario]} | SMALL)))
+    said_there = console.file.getvalue()
+    assert "[red]panic[/red]" in said_there
+    assert "tolerance" in said_there
+    assert "current" in said_there
+
+
+def test_importing_the_report_does_not_import_matplotlib():
+    code = "import sys, stress.report; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# ------------------------------------------------------------------------------------------------ heat maps
+
+
+def test_cells_that_the_interval_leaves_open_are_hatched_and_marked():
+    reading = Reading(quickstart())
+    page = next(block for block in report.compose(quickstart()).sections[0].blocks if hasattr(block, "table"))
+    standings = {row[-1] for row in page.table.rows}
+    assert standings == {"safe", "risky", "undecided (not converged)"}
+    assert len(page.panels) == len(reading.scenarios)
+    assert len(page.table.rows) == 2 * 5 * 5
+
+
+def test_the_border_runs_only_between_cells_on_either_side():
+    edges = list(figures._border([[False, True], [False, False]]))
+    assert sorted(edges) == [((0.5, 0.5), (-0.5, 0.5)), ((0.5, 1.5), (0.5, 0.5))]
+    assert not list(figures._border([[True, True], [True, True]]))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"axes": {}, "current": {}, "proposed": None},
+        {"axes": {"oracle_delay": ["0s", "60s"]}, "current": {}, "proposed": None},
+        {
+            "axes": {"BTC.leverage_cap": [20, 40], "traders": ["keep_utilisation", "add_collateral"]},
+            "current": {},
+            "proposed": {"BTC.leverage_cap": 20},
+        },
+        {"axes": {"leverage_cap": [40, 50], "volatility": [0.5, 1, 2]}, "current": {}},
+        {"axes": {"leverage_cap": [13, 17]}, "current": {}, "proposed": None},
+        {
+            "protocol": [str(CONFIGS / f"protocols/{name}.yaml") for name in ("reference", "hyperliquid")],
+            "axes": {"margin_mode": ["cross", "isolated"]},
+            "current": {},
+            "proposed": {"margin_mode": "isolated"},
+        },
+    ],
+)
+def test_other_shapes_of_study(changes, tmp_path):
+    words = text_of(page_of(make_run(changes), tmp_path))
+    assert "Who pays" in words
+    assert ("across the parameters" in words) == bool(changes["axes"])
+
+
+def test_failed_cells_are_named_and_blank(tmp_path):
+    run = make_run(SMALL, failed=[(1, 0)])
+    words = text_of(page_of(run, tmp_path))
+    assert "Cells without a result" in words
+    assert "InvariantViolation: I1" in words
+    assert "1 failed" in words
+    assert not re.search(r"\bnan\b", words)
+
+
+# ------------------------------------------------------------------------------------------------- who pays
+
+
+def test_parts_that_the_rules_exclude_are_not_printed_as_zero(tmp_path):
+    venue = {"protocol": str(CONFIGS / "protocols/hyperliquid.yaml"), "current": {}, "axes": {"leverage_cap": [40, 50]}}
+    words = text_of(page_of(make_run(venue), tmp_path))
+    assert "cannot occur under these rules" in words
+    assert Reading(make_run(venue)).possible("socialized_loss") is False
+
+
+def test_a_number_that_is_there_is_never_hidden():
+    run = make_run(SMALL | {"protocol": str(CONFIGS / "protocols/hyperliquid.yaml"), "current": {}})
+    run.data["mean_socialized_loss"][:] = 5.0
+    assert Reading(run).possible("socialized_loss")
+
+
+# ------------------------------------------------------------------------------------------------- replays
+
+
+@pytest.fixture
+def in_a_folder_with_prices(tmp_path, monkeypatch):
+    (tmp_path / "prices.parquet").write_bytes(b"only named by the study here, never read")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_replay_is_an_outcome_and_not_a_probability(in_a_folder_with_prices):
+    run = replay_run()
+    words = text_of(page_of(run, in_a_folder_with_prices / "out"))
+    assert "One historical path: an outcome, not a probability." in words
+    assert "First liquidation: 2025-10-10 21:13 UTC" in words
+    assert "First auto-deleveraging: 2025-10-10 21:19 UTC" in words
+    assert "95 %" not in words.split("Who pays")[0]
+    assert "of days" not in words
+    assert "VaR" not in words
+
+
+def test_a_replay_beside_regimes_keeps_the_probabilities_of_the_regimes(in_a_folder_with_prices):
+    run = make_run({"scenarios": ["panic", REPLAY]} | SMALL, trace=traced)
+    given, text = said(run)
+    assert "starts in panic" in text
+    assert [row[0] for row in given.table.rows] == ["panic: given a day that starts in panic (0.46\xa0% of days)"]
+    assert "crash" in text_of(page_of(run, in_a_folder_with_prices / "out"))
