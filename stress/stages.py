@@ -251,7 +251,7 @@ class ImpactParameters(MechanismParameters):
 
     impact_at_depth: float = Field(default=0.01, gt=0, description="fraction of price moved by a fill of one depth")
     permanent: float = Field(default=0.0, ge=0, le=1, description="share of a fill that does not decay")
-    resilience: Exact = Field(default=Seconds(1800.0), description="time constant of the decay of own flow")
+    resilience: Exact = Field(default=Seconds(1800.0), gt=0, description="time constant of the decay of own flow")
     arbitrage_share: float = Field(
         default=0.0, ge=0, le=1, description="share of own impact that arbitrage carries to other venues (pi)"
     )

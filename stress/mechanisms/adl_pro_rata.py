@@ -3,8 +3,8 @@
 Stage        waterfall.
 Formula      each winner closes rest x its contracts / contracts of all winners left; the last takes
              what rounding leaves; at the bankruptcy price, the mark, or the previous mark.
-Source       Chitra (2025), Autodeleveraging: Impossibilities and Optimization, arXiv 2512.01112: contracts
-             pro rata is the Drift-like rule.
+Source       Chitra (2025), Autodeleveraging: Impossibilities and Optimization, arXiv 2512.01112 (v3): pro
+             rata as the fair rule; in contracts, as thogiti.github.io describes it for Drift.
 Invariants   I1, I2, I5.
 Limits       shares follow contracts, not equity or profit.
 """

@@ -2,11 +2,13 @@
 
 Stage        execution.
 Formula      an account with equity < takeover_below x requirement is taken row by row at its bankruptcy
-             price, so that its whole equity, positive or negative, moves to the vault. The vault
-             accepts while its own equity is positive and its gross notional stays within
-             takeover_limit x its equity. It sells unwind_share of depth per step, through the book.
-Source       Hyperliquid docs, liquidations.md (2026-08-22): backstop below 2/3 of maintenance margin; all
-             positions and all margin go to the liquidator vault.
+             price, so that its whole equity, positive or (with takes_insolvent) negative, moves to the
+             vault. The vault accepts while its own equity is positive and its gross notional, the new
+             row included, stays within takeover_limit x its equity. It sells unwind_share of depth per
+             step, through the book.
+Source       Hyperliquid docs, liquidations.md and auto-deleveraging.md (2026-08-22): backstop below 2/3 of
+             maintenance margin, all positions and all margin go to the liquidator vault; an account
+             value below zero is deleveraged instead (takes_insolvent: false).
 Invariants   I1; the vault's negative equity is a claim on the next layer.
 Limits       unwinding takes no view on prices; depositors do not withdraw within the horizon.
 """
@@ -27,6 +29,7 @@ class BackstopVault(MechanismParameters):
     vault_equity: float = Field(ge=0, description="equity of the vault at t = 0, USD")
     takeover_below: float = Field(gt=0, description="takes accounts with equity below this x requirement")
     takeover_limit: float = Field(default=5.0, gt=0, description="largest gross notional over the vault's equity")
+    takes_insolvent: bool = Field(default=True, description="also takes accounts with negative equity")
     unwind_share: float = Field(default=0.1, ge=0, description="share of one side's depth sold per step")
 
     def balances(self) -> dict[int, float]:
@@ -40,6 +43,8 @@ def execute(v, a, r, quantity, bankruptcy_price, equity, requirement, cover, t, 
     m = v.rows[r]["market"]
     vault = v.traders + VAULT
     if a == vault or equity >= v.terms[m]["takeover_below"] * requirement:
+        return 0.0, 0.0, VAULT, ELIGIBILITY
+    if equity < 0.0 and v.terms[m]["takes_insolvent"] == 0:
         return 0.0, 0.0, VAULT, ELIGIBILITY
     own = account_equity(v, vault)
     if own <= 0.0:

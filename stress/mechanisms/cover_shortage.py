@@ -7,7 +7,9 @@ Formula      smallest q with equity - fee(q) >= target_ratio x (requirement - ma
 Source       Drift protocol-v2, math/liquidation.rs @ 0ae3e3b1 (base_cover), written as a root of the
              requirement itself, so that tiers are met exactly.
 Invariants   I10: one fill at a constant price restores equity = target_ratio x requirement.
-Limits       positions are reduced in market order, each against the shortage then left.
+Limits       positions are reduced in market order, each against the shortage then left. Where the fee's
+             rate exceeds target_ratio x the lowest maintenance rate, closing everything may not suffice
+             although closing a part would: the whole position is closed.
 """
 
 from __future__ import annotations

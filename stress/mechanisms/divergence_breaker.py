@@ -2,21 +2,20 @@
 
 Stage        breakers.
 Formula      |V / O - 1| > divergence_limit at the start of a step blocks the named actions in that
-             market until `divergence_pause` after the last step in which it held.
+             market until `divergence_pause` after the last step in which it held (kernels.halts).
 Source       Drift protocol-v2, mark-oracle divergence guard (math/oracle.rs @ 0ae3e3b1): 10 % blocks funding.
 Invariants   never changes a balance; while it blocks, the world moves on and marks jump at resume.
-Limits       evaluated once per step, per market.
+Limits       evaluated once per step, per market; `open` and `withdraw` change nothing while traders are
+             static.
 """
 
 from __future__ import annotations
 
 from pydantic import Field
 
+from stress.kernels.halts import halt
 from stress.kernels.jit import kernel
-from stress.kernels.venue import ACTIONS
 from stress.stages import BlockedActions, Mechanism, MechanismParameters, RoundedUp, Seconds, Stage
-
-N_ACTIONS = len(ACTIONS)
 
 
 class DivergenceBreaker(MechanismParameters):
@@ -24,7 +23,7 @@ class DivergenceBreaker(MechanismParameters):
 
     divergence_limit: float = Field(gt=0, description="largest tolerated |V / O - 1|")
     divergence_pause: RoundedUp = Field(default=Seconds(0.0), description="time blocked after the condition ended")
-    divergence_blocks: BlockedActions = Field(description="actions that stop")
+    divergence_blocks: BlockedActions = Field(min_length=1, description="actions that stop")
 
 
 @kernel
@@ -33,11 +32,7 @@ def trip(v, path, t):
     for m in range(v.markets.shape[0]):
         terms = v.terms[m]
         if abs(v.markets[m]["mid"] / v.markets[m]["oracle"] - 1.0) > terms["divergence_limit"]:
-            for i in range(N_ACTIONS):
-                if (terms["divergence_blocks"] >> i) & 1 == 1:
-                    v.markets[m]["halted_until"][i] = max(
-                        v.markets[m]["halted_until"][i], t + 1 + terms["divergence_pause_steps"]
-                    )
+            halt(v, m, t, terms["divergence_blocks"], terms["divergence_pause_steps"])
 
 
 MECHANISM = Mechanism(

@@ -9,19 +9,20 @@ Source       Chainlink data feeds (heartbeat and deviation threshold), docs.chai
              Hyperliquid publish about every 3 s or faster (docs 2026-08).
 Invariants   O(t) never uses a price later than t - delay; before t = 0 the price is that of t = 0.
 Limits       one source per market; no noise of its own; dispersion between venues comes with several
-             sources. Own impact seen through a delay is that at the end of the source's step.
+             sources. Own impact seen through a delay is that at the end of the source's step. What an
+             outage or a block swallowed is not caught up before the next heartbeat or deviation.
 """
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stress.kernels.impact import displaced
 from stress.kernels.jit import kernel
 from stress.kernels.venue import ORACLE_UPDATE
-from stress.stages import Delay, Mechanism, MechanismParameters, MustResolve, Seconds, Stage
+from stress.stages import Delay, Mechanism, MechanismParameters, MustResolve, Seconds, Stage, format_duration
 
 
 class ExternalFeed(MechanismParameters):
@@ -33,6 +34,17 @@ class ExternalFeed(MechanismParameters):
     deviation_threshold: Annotated[float, Field(gt=0)] | None = Field(
         default=None, description="publish at once when the source moved by this fraction; null = never"
     )
+
+    @model_validator(mode="after")
+    def _acts(self) -> ExternalFeed:
+        phase, beat = self.heartbeat_phase.value, self.heartbeat.value
+        if phase > 0 and phase >= beat:
+            raise ValueError(
+                f"heartbeat_phase lies within one heartbeat; got {format_duration(phase)} of {format_duration(beat)}"
+            )
+        if beat == 0 and self.deviation_threshold is not None:
+            raise ValueError("deviation_threshold acts between heartbeats, and a heartbeat of 0s publishes every step")
+        return self
 
     def terms(self, market, step):
         """Return the kernel's fields; no threshold is a threshold that nothing reaches."""

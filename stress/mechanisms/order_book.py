@@ -46,11 +46,13 @@ def execute(v, a, r, quantity, bankruptcy_price, equity, requirement, cover, t, 
     limit = NO_LIMIT
     reach = v.terms[m]["impact_max"]
     end = -side * reach  # response at which the book ends
-    if v.terms[m]["additive"] == 0:
-        slipped = (1.0 + g0) * (1.0 - side * v.terms[m]["slippage_cap"]) - 1.0
-    else:
-        slipped = g0 - side * v.terms[m]["slippage_cap"] * v.markets[m]["mid"] / v.markets[m]["initial_price"]
-    end = max(end, slipped) if side > 0.0 else min(end, slipped)
+    cap = v.terms[m]["slippage_cap"]
+    if cap < 1.0:  # 1 stands for none (ImpactParameters.terms)
+        if v.terms[m]["additive"] == 0:
+            slipped = (1.0 + g0) * (1.0 - side * cap) - 1.0
+        else:
+            slipped = g0 - side * cap * v.markets[m]["mid"] / v.markets[m]["initial_price"]
+        end = max(end, slipped) if side > 0.0 else min(end, slipped)
     room = side * (z0 - invert(v, m, end)) * depth
     filled = quantity
     if filled > room:

@@ -8,12 +8,13 @@ Formula      prem = mean over the interval of (V - O) / O, sampled each step;
 Source       Hyperliquid docs, funding.md (2026-08-22): interest 0.01 % per 8 h, clamp 0.05 %, paid hourly
              at one eighth, cap 4 % per hour, payment at the oracle price.
 Invariants   I1: the index moves no money in sum, since every market nets to zero.
-Limits       the premium is that of the mid, not of impact prices; no asymmetric rates.
+Limits       the premium is that of the mid, not of impact prices; no asymmetric rates; an interval that
+             ends while `fund` is blocked is not paid later.
 """
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from stress.kernels.jit import kernel
 from stress.kernels.venue import FUND
@@ -29,6 +30,13 @@ class PremiumClampFunding(MechanismParameters):
     funding_interval: MustResolve = Field(default=Delay(value=Seconds(3600.0)), description="time between payments")
     funding_cap: float = Field(default=0.04, gt=0, description="largest |rate| per interval, fraction")
 
+    @field_validator("funding_interval")
+    @classmethod
+    def _recurs(cls, interval: Delay) -> Delay:
+        if interval.value <= 0 or interval.at_step == 0:
+            raise ValueError("an interval lasts longer than 0s; a venue without funding states `funding: null`")
+        return interval
+
 
 @kernel
 def accrue(v, path, t):
@@ -39,7 +47,7 @@ def accrue(v, path, t):
         state["premium_sum"] += (v.markets[m]["mid"] - v.markets[m]["oracle"]) / v.markets[m]["oracle"]
         state["premium_samples"] += 1.0
         steps = terms["funding_interval_steps"]
-        if steps == 0 or t % steps != 0 or t == 0:
+        if t % steps != 0:
             continue
         if v.markets[m]["halted_until"][4] <= t and (v.venue[0]["outage"] & FUND) == 0:
             premium = state["premium_sum"] / state["premium_samples"]

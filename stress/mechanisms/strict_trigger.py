@@ -5,7 +5,7 @@ Formula      requirement > 0 and equity < requirement; acted on `keeper_latency`
              without a break; queue by account id, or lowest equity / requirement first, then id.
 Source       Hyperliquid docs, liquidations.md (2026-08-22); dYdX v4-chain lib/margin/risk.go:52 @ 84d4664b.
 Invariants   I6: equality does not trigger.
-Limits       latency is one number for every keeper and account.
+Limits       latency is one number for every keeper and account; accounts are first looked at in step 1.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class TieredMargin(MechanismParameters):
                 raise ValueError(f"{market}: one to {MAX_TIERS} tiers; got {len(tiers)}")
             bounds = [tier.above for tier in tiers]
             if bounds[0] != 0 or sorted(set(bounds)) != bounds:
-                raise ValueError(f"{market}: tiers start above 0 and rise strictly; got above = {bounds}")
+                raise ValueError(f"{market}: `above` is 0 in the first tier and rises strictly; got {bounds}")
             for low, high in itertools.pairwise(tiers):
                 if high.leverage_cap > low.leverage_cap:
                     raise ValueError(f"{market}: leverage caps fall from tier to tier; got {high.leverage_cap:g}")
