@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import functools
 import json
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,9 @@ def on_dask(client: Any, retries: int = 2) -> MapFunction:
     def run(work: Work, todo: Sequence[Task]) -> Iterator[Receipt]:
         from distributed import as_completed
 
-        futures = client.map(work, todo, key=[task.name for task in todo], pure=False, retries=retries)
+        # Keys of this call alone: a scheduler shared with others must never answer with their blocks.
+        call = uuid.uuid4().hex
+        futures = client.map(work, todo, key=[f"{task.name}-{call}" for task in todo], pure=False, retries=retries)
         named = {future.key: task for future, task in zip(futures, todo, strict=True)}
         try:
             for future in as_completed(futures):
