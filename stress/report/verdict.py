@@ -146,6 +146,8 @@ def _path_counts(scenarios: list[ScenarioView], estimates: dict[str, Estimate]) 
 
 def _small_print(reading: Reading, standing: Standing, estimate: Estimate) -> tuple[str, ...]:
     lines = [floor_in_words(reading)]
+    if reading.failures:
+        lines.append("Part of this run has no result; what is missing is named below.")
     if standing == "undecided":
         lines.append(
             f"Not converged: the interval straddles the tolerance at {estimate.paths:,} paths, so this run cannot "

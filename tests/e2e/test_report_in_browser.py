@@ -1,0 +1,147 @@
+"""The report of a real run in a real browser: no error, no request, nothing cut off, both themes, both widths.
+
+The page forbids every fetch and script by its own content security policy, so anything it tried
+would be refused by the browser and logged; the log must be empty. Sizes are measured by a page
+around it, since the report itself may not run scripts.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import itertools
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import stress
+
+pytestmark = pytest.mark.e2e
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+WIDTHS = {"desktop": 1200, "phone": 400}
+STUDY = {
+    "schema": 1,
+    "name": "browser",
+    "question": "Does raising BTC from 40x to 50x <b>hold</b>?",
+    "protocol": str(CONFIGS / "protocols/reference.yaml"),
+    "book": {"kind": "synthetic", "accounts": 60},
+    "market": str(CONFIGS / "markets/house.yaml"),
+    "markets": ["BTC", "ETH"],
+    "scenarios": ["panic", {"replay": "prices.csv", "name": "crash", "from": "2025-10-10T20:00:00Z"}],
+    "horizon": "2h",
+    "step": "20s",
+    "axes": {"leverage_cap": [20, 40, 50], "oracle_delay": ["0s", "60s"], "maintenance_to_initial_ratio": [0.5, 0.6]},
+    "current": {"leverage_cap": 40},
+    "proposed": {"leverage_cap": 50},
+    "tolerance": {"probability": "5%"},
+    "paths": 64,
+    "seed": 1,
+}
+
+
+def prices() -> str:
+    """Minute bars in which both markets lose a fifth within ten minutes."""
+    lines = ["ts,symbol,open,high,low,close"]
+    for symbol, level in (("BTC/USDT", 1e5), ("ETH/USDT", 4e3)):
+        closes = level * (1 - 0.2 * np.clip((np.arange(-1, 181) - 60) / 10, 0, 1))
+        for minute, (start, end) in enumerate(itertools.pairwise(closes)):
+            stamp = f"2025-10-10T{20 + minute // 60:02d}:{minute % 60:02d}:00Z"
+            lines.append(f"{stamp},{symbol},{start},{max(start, end)},{min(start, end)},{end}")
+    return "\n".join(lines) + "\n"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    if BROWSER is None:
+        pytest.skip("no Chromium on the path: the report was not looked at in a browser")
+    folder = tmp_path_factory.mktemp("browser")
+    (folder / "prices.csv").write_text(prices(), encoding="utf-8")
+    (folder / "study.yaml").write_text(json.dumps(STUDY), encoding="utf-8")
+    return stress.run(folder / "study.yaml", results=folder / "results", progress=False).report()
+
+
+def browse(address: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Open a page; what it logs to its console comes with `stderr`."""
+    profile = address.with_name("profile")
+    quiet = ("quic", "gpu", "background-networking", "component-update", "sync", "default-apps", "extensions")
+    command = [
+        BROWSER,
+        "--headless",
+        "--no-sandbox",
+        "--no-first-run",
+        "--hide-scrollbars",
+        f"--user-data-dir={profile}",
+    ]
+    command += [f"--disable-{what}" for what in quiet] + ["--enable-logging=stderr", *options, address.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+
+
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+def test_nothing_is_logged_and_something_is_seen(page, width):
+    picture = page.with_name(f"{width}.png")
+    # A headless window is at least 500 wide; the frame of the next test makes the phone's width exact.
+    done = browse(page, f"--window-size={width},2400", f"--screenshot={picture}")
+    assert not re.findall(r"CONSOLE.*", done.stderr)
+    from PIL import Image
+
+    with Image.open(io.BytesIO(picture.read_bytes())) as image:
+        assert len(image.convert("RGB").getcolors(1 << 24)) > 200
+
+
+def test_the_words_are_in_the_document(page):
+    text = browse(page, "--dump-dom").stdout
+    for words in ("tolerance", "Who pays", "First liquidation", "How to reproduce", "&lt;b&gt;hold&lt;/b&gt;"):
+        assert words in text
+    assert text.count("<svg") >= 8
+    assert "Cells without a result" not in text
+
+
+MEASURE = """
+const frame = document.querySelector("iframe"), page = frame.contentDocument;
+page.querySelectorAll("details").forEach(fold => fold.open = true);
+const root = page.documentElement, width = root.clientWidth;
+const inScroll = node => node.closest(".scroll") !== null;
+const cut = [...page.querySelectorAll("body *")].filter(node => !inScroll(node) && !node.closest("svg"))
+  .filter(node => node.getBoundingClientRect().right > width + 1).map(node => node.tagName);
+const drawings = [...page.querySelectorAll("svg")];
+const spilled = drawings.filter(drawing => {
+  const box = drawing.getBoundingClientRect();
+  return [...drawing.querySelectorAll("text")].some(text => {
+    const own = text.getBoundingClientRect();
+    return own.left < box.left - 2 || own.right > box.right + 2 || own.top < box.top - 2 || own.bottom > box.bottom + 2;
+  });
+}).length;
+document.querySelector("pre").textContent = JSON.stringify({
+  width, scroll: root.scrollWidth, cut, spilled, drawings: drawings.length,
+  smallest: Math.min(...drawings.map(drawing => drawing.getBoundingClientRect().width)),
+  background: getComputedStyle(page.body).backgroundColor, ink: getComputedStyle(page.body).color,
+});
+"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+def test_it_fits_and_follows_the_theme(page, width, theme):
+    around = page.with_name(f"around_{width}_{theme}.html")
+    frame = f'<iframe width="{width}" height="3000" srcdoc="{html.escape(page.read_text(encoding="utf-8"))}"></iframe>'
+    script = f"<script>addEventListener('load', () => {{ {MEASURE} }})</script>"
+    around.write_text(f"<!doctype html><meta charset=utf-8><pre></pre>{frame}{script}", encoding="utf-8")
+    scheme = f"--blink-settings=preferredColorScheme={0 if theme == 'dark' else 1}"
+    done = browse(around, "--window-size=1400,3200", scheme, "--dump-dom")
+    found = json.loads(html.unescape(re.search(r"<pre>(.*?)</pre>", done.stdout)[1]))
+    assert found["width"] >= width - 20
+    assert found["scroll"] <= found["width"], found
+    assert found["cut"] == []
+    assert found["spilled"] == 0
+    assert found["drawings"] >= 8
+    assert found["smallest"] > 200
+    dark = sum(map(int, re.findall(r"\d+", found["background"])[:3])) < 3 * 128
+    assert dark == (theme == "dark")
+    assert found["ink"] != found["background"]
