@@ -31,14 +31,14 @@ def fill_noise(keys, market, path, purpose, keep, sd, from_zero, out):
 
 
 @kernel
-def between_knots(knots, step, steps_per_knot):
-    """Return x at a step: exact at knots, linear in between."""
-    k = step // steps_per_knot
-    rest = step - k * steps_per_knot
-    if rest == 0:
-        return knots[k]
-    share = rest / steps_per_knot
-    return knots[k] + (knots[k + 1] - knots[k]) * share
+def interpolate(knots, steps_per_knot, out):
+    """Write x at every step into `out` (steps,): exact at knots, linear in between."""
+    k, rest = 0, 0
+    for t in range(len(out)):
+        out[t] = knots[k] if rest == 0 else knots[k] + (knots[k + 1] - knots[k]) * (rest / steps_per_knot)
+        rest += 1
+        if rest == steps_per_knot:
+            k, rest = k + 1, 0
 
 
 def knot_grid(steps: int, step: float, seconds: float) -> tuple[int, int]:

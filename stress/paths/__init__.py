@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from stress.errors import StudyError, did_you_mean
-from stress.kernels.jit import kernel
+from stress.kernels.jit import entry
 from stress.kernels.mean_reversion import knot_grid
 from stress.kernels.rng import COMMON, market_id, round_keys, stream_of
 from stress.kernels.venue import PathBlock
@@ -125,6 +125,7 @@ class Scratch(NamedTuple):
     travelled: np.ndarray  # (S, m) sum of absolute jumps
     shocks: np.ndarray  # (k, S) independent normals
     knots: np.ndarray  # (knots,)
+    noise: np.ndarray  # (S + 1,)
 
 
 def _scratch(terms: Terms) -> Scratch:
@@ -137,14 +138,15 @@ def _scratch(terms: Terms) -> Scratch:
         travelled=np.zeros(jumps_shape),
         shocks=np.empty((len(terms.diffusion.ids), steps)),
         knots=np.empty(terms.knots),
+        noise=np.empty(steps + 1),
     )
 
 
-@kernel
+@entry
 def _generate(keys, terms, scratch, first_path, world, depths, premiums, regime):
     """Fill the arrays of a block, (P, S + 1, m) and (P, S + 1)."""
     paths, points, markets = world.shape
-    state, slow, jump, travelled, shocks, knots = scratch
+    state, slow, jump, travelled, shocks, knots, noise = scratch
     for p in range(paths):
         path = first_path + p
         regimes.walk(keys, path, terms.regime, state)
@@ -157,12 +159,13 @@ def _generate(keys, terms, scratch, first_path, world, depths, premiums, regime)
             world[p, 0, i] = terms.prices[i]
         diffusion.walk(keys, path, terms.diffusion, terms.clock, terms.step, state, slow, jump, shocks, world[p])
         depth.walk(
-            keys, path, terms.depth, terms.ids, terms.clock, terms.steps_per_knot, state, slow, travelled, knots,
+            keys, path, terms.depth, terms.ids, terms.clock, terms.steps_per_knot, state, slow, travelled, knots, noise,
             depths[p],
         )  # fmt: skip
         premium.walk(
-            keys, path, terms.premium, terms.ids, terms.clock, terms.steps_per_knot, state, jump, knots, premiums[p]
-        )
+            keys, path, terms.premium, terms.ids, terms.clock, terms.steps_per_knot, state, jump, knots, noise,
+            premiums[p],
+        )  # fmt: skip
         for t in range(points):
             regime[p, t] = state[terms.clock[t]]
 

@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from stress.kernels.jit import kernel
-from stress.kernels.mean_reversion import between_knots, fill_noise, kept
+from stress.kernels.mean_reversion import fill_noise, interpolate, kept
 from stress.kernels.rng import DEPTH
 from stress.stages import Exact
 
@@ -77,16 +77,19 @@ def build(
 
 
 @kernel
-def walk(keys, path, terms, ids, clock, steps_per_knot, regime, slow, travelled, knots, out):
-    """Write depth in base units into `out` (S + 1, m); slow (hours,) is ln volatility, knots is work space."""
+def walk(keys, path, terms, ids, clock, steps_per_knot, regime, slow, travelled, knots, noise, out):
+    """Write depth in base units into `out` (S + 1, m); slow (hours,) is ln volatility.
+
+    knots and noise (S + 1,) are work space.
+    """
+    noise[:] = 0.0
     for i in range(len(ids)):
         if terms.sd > 0.0:
             fill_noise(keys, ids[i], path, DEPTH, terms.keep_knot, terms.sd, False, knots)
+            interpolate(knots, steps_per_knot, noise)
         hit = 0.0
         for t in range(len(out)):
             if t > 0:
                 hit = terms.keep * hit + terms.jump_sensitivity * travelled[t - 1, i]
-            x = terms.multiple[regime[clock[t]]] - terms.phi * slow[clock[t]] - hit
-            if terms.sd > 0.0:
-                x += between_knots(knots, t, steps_per_knot)
+            x = terms.multiple[regime[clock[t]]] - terms.phi * slow[clock[t]] - hit + noise[t]
             out[t, i] = terms.base[i] * max(math.exp(x), terms.floor)

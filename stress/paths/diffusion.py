@@ -120,14 +120,17 @@ def walk(keys, path, terms, clock, step, regime, slow, jumps, shocks, world):
     for k in range(len(terms.ids)):
         fill_normals(keys, terms.ids[k], path, DIFFUSION, NO_LEVEL, shocks[k])
     for i in range(len(terms.selected)):
-        x = 0.0
-        start = world[0, i]
+        x, hour, state, spread, move = 0.0, -1, 0, 0.0, 0.0
         row = terms.selected[i]
         for t in range(steps):
-            s = regime[clock[t]]
-            sigma = terms.sigma[s, i] * math.exp(slow[clock[t]])
+            if clock[t] != hour:
+                hour = clock[t]
+                state = regime[hour]
+                sigma = terms.sigma[state, i] * math.exp(slow[hour])
+                spread = sigma * root
+                move = (terms.drift[state, i] - 0.5 * sigma * sigma) * step
             z = 0.0
             for k in range(row + 1):
-                z += terms.loading[s, i, k] * shocks[k, t]
-            x += (terms.drift[s, i] - 0.5 * sigma * sigma) * step + sigma * root * z + jumps[t, i]
-            world[t + 1, i] = start * math.exp(x)
+                z += terms.loading[state, i, k] * shocks[k, t]
+            x += move + spread * z + jumps[t, i]
+            world[t + 1, i] = world[0, i] * math.exp(x)

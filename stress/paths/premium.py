@@ -21,7 +21,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from stress.kernels.jit import kernel
-from stress.kernels.mean_reversion import between_knots, fill_noise, kept
+from stress.kernels.mean_reversion import fill_noise, interpolate, kept
 from stress.kernels.rng import PREMIUM
 from stress.stages import Exact, Seconds
 
@@ -68,14 +68,15 @@ def build(parameters: Premium | None, states: Mapping[str, object], step: float,
 
 
 @kernel
-def walk(keys, path, terms, ids, clock, steps_per_knot, regime, jumps, knots, out):
-    """Write the premium into `out` (S + 1, m); jumps (S, m) log points, knots is work space."""
+def walk(keys, path, terms, ids, clock, steps_per_knot, regime, jumps, knots, noise, out):
+    """Write the premium into `out` (S + 1, m); jumps (S, m) log points; knots, noise (S + 1,) are work space."""
     if not terms.active:
         out[:] = 0.0
         return
     at_mean = np.isnan(terms.start)
     for i in range(len(ids)):
         fill_noise(keys, ids[i], path, PREMIUM, terms.keep_knot, terms.sd, not at_mean, knots)
+        interpolate(knots, steps_per_knot, noise)
         level = terms.mean[regime[0]] if at_mean else terms.start
         overshoot = 0.0
         for t in range(len(out)):
@@ -83,4 +84,4 @@ def walk(keys, path, terms, ids, clock, steps_per_knot, regime, jumps, knots, ou
                 mean = terms.mean[regime[clock[t - 1]]]
                 level = mean + terms.keep * (level - mean)
                 overshoot = terms.keep_jump * overshoot + terms.jump_response * jumps[t - 1, i]
-            out[t, i] = level + between_knots(knots, t, steps_per_knot) + overshoot
+            out[t, i] = level + noise[t] + overshoot
