@@ -11,6 +11,7 @@ Uniforms   u = ((x >> 11) + 1/2) 2^-53, in (0, 1): doubles round the last half o
 Normals    inverse CDF (Wichura 1988, algorithm AS 241, PPND16): one uniform gives one normal, so that a
            number keeps its address whatever is done with its neighbours.
 
+The functions without an underscore may also be called from Python: published answers are checked there.
 Nothing here may change: stored runs and golden values depend on every line.
 """
 
@@ -21,7 +22,7 @@ import math
 
 import numpy as np
 
-from stress.kernels.jit import kernel
+from stress.kernels.jit import entry, kernel
 
 # Third counter word, as uint64: a Python int would make numba compile every caller anew for its value.
 # A number once given is never reused for something else.
@@ -78,7 +79,7 @@ def _multiply(a, low, high):
     return a_high * high + (lh >> _32) + (hl >> _32) + (middle >> _32), (ll & _LOW) | (middle << _32)
 
 
-@kernel
+@entry
 def philox(keys, c0, c1, c2, c3):
     """Return the four output words at the counter (c0, c1, c2, c3), all uint64; keys from `round_keys`."""
     for r in range(ROUNDS):
@@ -88,13 +89,13 @@ def philox(keys, c0, c1, c2, c3):
     return c0, c1, c2, c3
 
 
-@kernel
+@entry
 def unit(word):
     """Return the uniform in (0, 1) of a 64-bit word."""
     return min((np.float64(word >> _11) + 0.5) * _TO_UNIT, _BELOW_ONE)
 
 
-@kernel
+@entry
 def uniforms(keys, market, group, path, purpose, sub_level):
     """Return the four uniforms of one address."""
     words = philox(
@@ -169,14 +170,14 @@ def _tail(u):
     return top / bottom if u > 0.5 else -top / bottom
 
 
-@kernel
+@entry
 def normal(u):
     """Return the standard normal quantile of u in (0, 1)."""
     q = u - 0.5
     return _central(q) if abs(q) <= 0.425 else _tail(u)
 
 
-@kernel
+@entry
 def fill_normals(keys, market, path, purpose, sub_level, out):
     """Write the standard normals of steps 0, 1, … of one address line into `out` (steps,)."""
     count = len(out)
