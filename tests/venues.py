@@ -59,7 +59,9 @@ def book_of(
     )
 
 
-def one_market_book(cash: list[float], size: list[float], entry: list[float], makers_equity: float | None = None) -> Book:
+def one_market_book(
+    cash: list[float], size: list[float], entry: list[float], makers_equity: float | None = None
+) -> Book:
     """Return a book of one position per account in market X."""
     rows = [[(0, s, e)] for s, e in zip(size, entry, strict=True)]
     return book_of(("X",), cash, rows, makers_equity)
@@ -106,6 +108,20 @@ def run_one(protocol: Protocol, book: Book, block: PathBlock, step: float = 60.0
     cell = engine.build_cell(protocol, book, prices=block.world[0, 0], step=step)
     venue, outcome = engine.replay_venue(engine.compose(protocol), cell, block)
     return venue, outcome.paths[0]
+
+
+def at_rest(protocol: Protocol, book: Book, prices: list[float], step: float = 60.0, steps: int = 10):
+    """Return the venue after `steps` steps without a move, for kernels called by hand."""
+    world = np.broadcast_to(np.array(prices, float), (1, steps + 1, len(prices)))
+    return run_one(protocol, book, paths_of(world), step)[0]
+
+
+def trace_one(protocol: Protocol, book: Book, block: PathBlock, step: float = 60.0) -> np.ndarray:
+    """Run one path of one market and return its record of TRACE per step, (S + 1,)."""
+    cell = engine.build_cell(protocol, book, prices=block.world[0, 0], step=step)
+    trace = engine.simulate(engine.compose(protocol), cell, block, trace_path=0).trace
+    assert trace is not None
+    return trace[:, 0]
 
 
 def account_cash(venue) -> dict[str, float]:
