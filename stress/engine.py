@@ -18,7 +18,7 @@ import numpy as np
 from stress.errors import MechanismError, StudyError
 from stress.kernels.claims import fund_balance, pay_from_fund, record_bad_debt, record_exhaustion, record_passed
 from stress.kernels.impact import refresh_prices
-from stress.kernels.jit import inlined, kernel
+from stress.kernels.jit import entry, inlined, kernel
 from stress.kernels.ledger import (
     equity,
     equity_at_world,
@@ -593,7 +593,7 @@ def _compose(rules: tuple[str, ...]) -> Engine:
         _round(flag, liquidate, unwind_row, unwinders[0] if unwinders else _no_unwinding, absorb, maintenance),
     )
 
-    @kernel
+    @entry
     def run(v, start, block, rounds_per_step, trace_path, trace, no_trace, paths_out, markets_out):
         for p in range(block.world.shape[0]):
             path = Path(

@@ -10,7 +10,7 @@ import numpy as np
 
 from stress.accounts import InitialMargin
 from stress.config import Protocol
-from stress.kernels.jit import kernel
+from stress.kernels.jit import entry
 from stress.mechanisms import shelf
 from stress.stages import Stage
 
@@ -25,7 +25,7 @@ class _Rates(NamedTuple):
 def _over_rows(rule: str) -> Callable[..., None]:
     initial = shelf()[rule].kernels["initial"]
 
-    @kernel
+    @entry
     def over_rows(v, market, size, price, out):
         for r in range(len(size)):
             out[r] = initial(v, market[r], size[r], price[r])
