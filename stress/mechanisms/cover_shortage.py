@@ -19,6 +19,9 @@ from pydantic import Field
 from stress.kernels.jit import kernel
 from stress.stages import Mechanism, MechanismParameters, Stage
 
+# Aim so much higher that the rounding of the ledger does not leave the account short by its last bits.
+HAIR = 1.0 + 1e-12
+
 
 class CoverShortage(MechanismParameters):
     """`target_ratio` is equity over maintenance requirement after the fill."""
@@ -33,7 +36,7 @@ def quantity(v, a, r, equity, requirement, bankruptcy_price, t, maintenance, fee
     m = v.rows[r]["market"]
     size = abs(v.rows[r]["size"])
     others = requirement - maintenance(v, m, size, v.markets[m]["mark"])
-    target = v.terms[m]["target_ratio"]
+    target = v.terms[m]["target_ratio"] * HAIR
     low, high = 0.0, size
     if _shortage(v, r, m, size, high, equity, others, target, bankruptcy_price, maintenance, fee) > 0.0:
         return size
