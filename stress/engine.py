@@ -424,8 +424,10 @@ def _round(flag: Any, liquidate: Any, unwind_row: Any, unwind: Any, absorb: Any,
     @kernel
     def play_round(v, t, first_round):
         flagged = 0
+        suspects = 0
         insolvent = False
         ordered = True
+        vault = v.traders + VAULT
         for a in range(v.traders):
             value, requirement = assess(v, a, maintenance)
             due, priority = flag(v, a, value, requirement, t)
@@ -434,10 +436,15 @@ def _round(flag: Any, liquidate: Any, unwind_row: Any, unwind: Any, absorb: Any,
                 v.accounts[flagged]["priority"] = priority
                 ordered = ordered and (flagged == 0 or v.accounts[flagged - 1]["priority"] <= priority)
                 flagged += 1
-            insolvent = insolvent or value < 0.0
+            if due or value < 0.0:
+                v.accounts[suspects]["suspect"] = a
+                suspects += 1
+                insolvent = insolvent or value < 0.0
+        # Only these can owe anything in this round's waterfall: nobody else is filled before it.
+        v.accounts[suspects]["suspect"] = vault
+        v.venue[0]["suspects"] = suspects + 1
         done = False
         if first_round:
-            vault = v.traders + VAULT
             for r in range(v.accounts[vault]["row_start"], v.accounts[vault]["row_end"]):
                 if v.rows[r]["size"] != 0.0 and not is_halted(v, v.rows[r]["market"], t):
                     quantity = unwind(v, r, t)

@@ -74,13 +74,14 @@ def deleverage(v, r, w, quantity, price, bankruptcy, t):
 
 @kernel
 def close_open_claims(v, t, when, price_rule, maintenance, choose):
-    """Deleverage every open claim, in account order; `choose(v, r, side, rest, t) -> (winner row, quantity)`.
+    """Deleverage every open claim, in account order, the vault last; `choose(v, r, side, rest, t) -> (winner row, quantity)`.
 
     A winner row of -1 ends the search: nobody eligible is left and the rest of the row stays open.
     Returns whether anything was closed.
     """
     acted = False
-    for a in range(v.accounts.shape[0]):
+    for k in range(v.venue[0]["suspects"]):
+        a = v.accounts[k]["suspect"]
         claims, value, requirement = is_open_claim(v, a, when, maintenance)
         if not claims:
             continue

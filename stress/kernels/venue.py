@@ -71,6 +71,7 @@ VENUE_FIELDS = (
     ("vault_shared", "f8"),  # USD: what the vault lost as a winner or by socialized loss, not by takeovers
     ("round", "f8"),  # rounds played on this path
     ("outage", "i8"),  # action bits blocked by the scenario in this step
+    ("suspects", "i8"),  # number of accounts in the scratch field `suspect` below
 )
 MARKET_FIELDS = (
     ("world", "f8"),  # W
@@ -103,6 +104,7 @@ ACCOUNT_FIELDS = (
     ("touched", "i8"),  # 1 once the account was liquidated on this path
     ("queue", "i8"),  # scratch: the accounts flagged in a round, and their priorities
     ("priority", "f8"),
+    ("suspect", "i8"),  # scratch: the accounts that may default in a round, in order, the vault last
 )
 ROW_FIELDS = (
     ("size", "f8"),  # base units, signed

@@ -32,7 +32,8 @@ class InsuranceFund(MechanismParameters):
 def absorb(v, t, maintenance):
     """Pay cash claims up to the balance; returns whether anything was paid."""
     acted = False
-    for a in range(v.accounts.shape[0]):
+    for k in range(v.venue[0]["suspects"]):
+        a = v.accounts[k]["suspect"]
         if has_cash_claim(v, a):
             claim = -v.accounts[a]["cash"]
             paid = min(claim, fund_balance(v))

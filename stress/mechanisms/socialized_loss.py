@@ -25,14 +25,15 @@ class SocializedLoss(MechanismParameters):
 def absorb(v, t, maintenance):
     """Share all cash claims; returns whether there were any."""
     claims = 0.0
-    wealth = 0.0
-    for a in range(v.traders + HOLDERS):
-        if has_cash_claim(v, a):
-            claims -= v.accounts[a]["cash"]
-        elif can_share_losses(v, a):
-            wealth += max(0.0, equity(v, a))
+    for k in range(v.venue[0]["suspects"]):
+        if has_cash_claim(v, v.accounts[k]["suspect"]):
+            claims -= v.accounts[v.accounts[k]["suspect"]]["cash"]
     if claims <= 0.0:
         return False
+    wealth = 0.0
+    for a in range(v.traders + HOLDERS):
+        if can_share_losses(v, a):
+            wealth += max(0.0, equity(v, a))
     if wealth <= 0.0:
         record_passed(v, BALANCE, claims)
         return False
