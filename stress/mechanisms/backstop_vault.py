@@ -61,7 +61,8 @@ def execute(v, a, r, quantity, bankruptcy_price, equity, requirement, cover, t, 
 def unwind(v, r, t):
     """Base units of the vault's row `r` to close in this step."""
     m = v.rows[r]["market"]
-    return min(abs(v.rows[r]["size"]), v.terms[m]["unwind_share"] * v.markets[m]["depth"])
+    share = v.terms[m]["unwind_share"]
+    return min(abs(v.rows[r]["size"]), share * v.markets[m]["depth"]) if share > 0.0 else 0.0  # not 0 x infinity
 
 
 MECHANISM = Mechanism(

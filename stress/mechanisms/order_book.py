@@ -53,13 +53,13 @@ def execute(v, a, r, quantity, bankruptcy_price, equity, requirement, cover, t, 
         else:
             slipped = g0 - side * cap * v.markets[m]["mid"] / v.markets[m]["initial_price"]
         end = max(end, slipped) if side > 0.0 else min(end, slipped)
-    room = side * (z0 - invert(v, m, end)) * depth
-    filled = quantity
-    if filled > room:
-        filled = max(0.0, room)
-        limit = CAP
-    if filled <= 0.0:
+    room = side * (z0 - invert(v, m, end))  # flow; asked before x depth, which may be infinite
+    if room <= 0.0:
         return 0.0, 0.0, OUTSIDE_BOOK, CAP
+    filled = quantity
+    if filled > room * depth:
+        filled = room * depth
+        limit = CAP
 
     price = displaced(v, m, world, average(v, m, z0, z0 - side * filled / depth))
     if v.terms[m]["deficit_fill"] == 0 and loss_beyond_margin(v, r, filled, price, equity, bankruptcy_price) > cover:

@@ -1,0 +1,60 @@
+"""Options, the fixed Hypothesis profile, and how tests that need interpreted kernels are run.
+
+Compiling one combination of rules takes about half a minute, so tests that compose rules at random
+carry the marker `interpreted`. They run where NUMBA_DISABLE_JIT=1 is set. Elsewhere they are deselected,
+the summary says so, and `tests/test_interpreted.py` runs them in one process of their own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from stress.kernels.jit import INTERPRETED
+
+settings.register_profile(
+    "fixed",
+    max_examples=100,
+    derandomize=True,  # the same examples in every run
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("nightly", parent=settings.get_profile("fixed"), max_examples=2000, derandomize=False)
+settings.load_profile("fixed")
+
+DESELECTED = pytest.StashKey[int]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--cases",
+        type=Path,
+        default=Path(__file__).parent / "validation",
+        metavar="DIR",
+        help="folder of *.json files with validation cases; default: those of this project",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "interpreted: composes rules at random; runs with NUMBA_DISABLE_JIT=1")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if INTERPRETED:
+        return
+    interpreted = [item for item in items if item.get_closest_marker("interpreted")]
+    if interpreted:
+        config.stash[DESELECTED] = len(interpreted)
+        config.hook.pytest_deselected(items=interpreted)
+        items[:] = [item for item in items if not item.get_closest_marker("interpreted")]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if count := config.stash.get(DESELECTED, 0):
+        terminalreporter.section("interpreted tests")
+        terminalreporter.write_line(
+            f"{count} tests run with interpreted kernels only: tests/test_interpreted.py runs them, or set NUMBA_DISABLE_JIT=1"
+        )

@@ -1,0 +1,185 @@
+"""Random venues: any composition of the shelf, small books, short paths with jumps, thin books and outages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from tests.venues import book_of, paths_of, protocol_of
+
+from stress.accounts import Book
+from stress.config import Protocol
+from stress.kernels.venue import ACTIONS, PathBlock
+
+STEP = 60.0
+PRICES = np.array([100.0, 7.0])
+MARKETS = ("A", "B")
+
+
+def _one_of(*values: Any) -> st.SearchStrategy[Any]:
+    return st.sampled_from(values)
+
+
+def _seconds(*steps: int) -> st.SearchStrategy[str]:
+    return st.sampled_from([f"{count * int(STEP)}s" for count in steps])
+
+
+_IMPACT = {
+    "impact_at_depth": _one_of(0.003, 0.01, 0.05),
+    "permanent": _one_of(0.0, 0.4, 1.0),
+    "resilience": _seconds(1, 10, 30),
+    "arbitrage_share": _one_of(0.0, 0.3, 1.0),
+    "impact_max": _one_of(0.2, 0.9),
+    "slippage_cap": _one_of(None, 0.02, 0.1),
+    "additive": st.booleans(),
+}
+_ADL = {
+    "adl_price": _one_of("bankruptcy", "mark", "previous_mark"),
+    "adl_when": _one_of("fund_exhausted", "negative_equity"),
+}
+
+
+def _blocks(*never: str) -> st.SearchStrategy[list[str]]:
+    return st.lists(st.sampled_from(sorted(ACTIONS.keys() - {*never})), min_size=1, max_size=3, unique=True)
+
+
+_TIERS = _one_of(
+    [{"above": 0, "leverage_cap": 20, "maintenance_to_initial_ratio": 0.5}],
+    [
+        {"above": 0, "leverage_cap": 50, "maintenance_to_initial_ratio": 0.4},
+        {"above": 3000, "leverage_cap": 10, "maintenance_to_initial_ratio": 0.6},
+    ],
+    [
+        {"above": 0, "leverage_cap": 25, "maintenance_to_initial_ratio": 0.5},
+        {"above": 1000, "leverage_cap": 20, "maintenance_to_initial_ratio": 0.5},
+        {"above": 2500, "leverage_cap": 5, "maintenance_to_initial_ratio": 0.8},
+    ],
+)
+
+# What each mechanism of the shelf may be given; a new one is added here (test_the_table_names_the_shelf).
+PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
+    "linear_impact": _IMPACT,
+    "square_root_impact": _IMPACT,
+    "external_feed": {
+        "oracle_delay": _seconds(0, 0, 1, 3),
+        "heartbeat": _seconds(0, 0, 2, 4),
+        "heartbeat_phase": _seconds(0, 1),
+        "deviation_threshold": _one_of(None, 0.005, 0.05),
+    },
+    "oracle_mark": {},
+    "median_of_three_mark": {"premium_ema": _one_of("30s", "150s", "600s")},
+    "premium_clamp_funding": {"funding_interval": _seconds(1, 3), "funding_period": st.just("10m")},
+    "divergence_breaker": {
+        "divergence_limit": _one_of(0.01, 0.1),
+        "divergence_pause": _seconds(0, 2),
+        "divergence_blocks": _blocks(),
+    },
+    "staleness_breaker": {
+        "staleness_limit": _seconds(1, 3),
+        "staleness_pause": _seconds(0, 2),
+        "staleness_blocks": _blocks("oracle_update"),
+    },
+    "tiered_margin": {"markets": st.fixed_dictionaries({"A": _TIERS, "default": _TIERS})},
+    "strict_trigger": {"keeper_latency": _seconds(0, 0, 1, 2), "queue": _one_of("account_id", "lowest_ratio")},
+    "full_size": {},
+    "fraction_with_cooldown": {
+        "fraction": _one_of(0.2, 0.5, 1.0),
+        "full_below": _one_of(0.0, 500.0, 2000.0),
+        "cooldown": _seconds(0, 1, 3),
+        "during_cooldown": _one_of("full", "wait"),
+    },
+    "cover_shortage": {"target_ratio": _one_of(1.0, 1.25, 2.0), "whole_below": _one_of(0.0, 300.0)},
+    "order_book": {"deficit_fill": _one_of("covered", "any")},
+    "backstop_vault": {
+        "vault_equity": _one_of(0.0, 300.0, 1e5),
+        "takeover_below": _one_of(0.3, 0.7, 1.0),
+        "takes_insolvent": st.booleans(),
+        "takeover_limit": _one_of(1.0, 5.0, 1e6),
+        "unwind_share": _one_of(0.0, 0.1, 1.0),
+    },
+    "liquidation_fee": {
+        "liquidation_fee": _one_of(0.001, 0.01),
+        "fee_to": _one_of("insurance_fund", "liquidators", "vault", "treasury", "pool"),
+    },
+    "insurance_fund": {"insurance_fund": _one_of(0.0, 50.0, 400.0, 1e9)},
+    "adl_profit_leverage": _ADL,
+    "adl_pro_rata": _ADL,
+    "socialized_loss": {},
+}
+
+
+@st.composite
+def rules(draw: st.DrawFn, name: str) -> dict[str, Any]:
+    """One mechanism with parameters, as a protocol file states it."""
+    stated = {"rule": name} | {key: draw(values) for key, values in PARAMETERS[name].items()}
+    if stated.get("heartbeat") == "0s":  # publishes every step: neither phase nor threshold has a meaning
+        stated |= {"heartbeat_phase": "0s", "deviation_threshold": None}
+    return stated
+
+
+@st.composite
+def protocols(draw: st.DrawFn, **fixed: Any) -> Protocol:
+    """Any composition of the shelf; stages given by keyword stay as they are."""
+
+    def one(*names: str) -> dict[str, Any]:
+        return draw(rules(draw(st.sampled_from(names))))
+
+    def some(*names: str) -> list[dict[str, Any]]:
+        return [draw(rules(name)) for name in draw(st.permutations(names))[: draw(st.integers(0, len(names)))]]
+
+    adl = draw(st.sampled_from(["adl_profit_leverage", "adl_pro_rata"]))
+    execution = draw(_one_of(["order_book"], ["order_book", "backstop_vault"], ["backstop_vault", "order_book"]))
+    stages = {
+        "impact": one("linear_impact", "square_root_impact"),
+        "oracle": one("external_feed"),
+        "mark": one("oracle_mark", "median_of_three_mark"),
+        "funding": draw(st.none() | rules("premium_clamp_funding")),
+        "breakers": some("divergence_breaker", "staleness_breaker"),
+        "margin": one("tiered_margin"),
+        "trigger": one("strict_trigger"),
+        "size": one("full_size", "fraction_with_cooldown", "cover_shortage"),
+        "execution": [draw(rules(name)) for name in execution],
+        "fees": draw(st.none() | rules("liquidation_fee")),
+        "waterfall": some("insurance_fund", adl, "socialized_loss"),
+        "rounds_per_step": draw(_one_of(None, 1, 3)),
+    }
+    return protocol_of(**(stages | fixed))
+
+
+@st.composite
+def books(draw: st.DrawFn, markets: int = 2, largest: int = 6) -> Book:
+    """Up to `largest` accounts of 2x to 20x leverage, entered near the prices of t = 0."""
+    cash, rows = [], []
+    for _ in range(draw(st.integers(1, largest))):
+        held = sorted(draw(st.sets(st.integers(0, markets - 1), min_size=1)))
+        positions, gross, unrealised = [], 0.0, 0.0
+        for market in held:
+            notional = draw(st.integers(1, 60)) * 97.0
+            size = draw(st.sampled_from([-1.0, 1.0])) * notional / PRICES[market]
+            entry = PRICES[market] * draw(_one_of(0.93, 1.0, 1.07))
+            positions.append((market, size, entry))
+            gross += notional
+            unrealised += size * (PRICES[market] - entry)
+        rows.append(positions)
+        cash.append(gross / draw(_one_of(2.0, 5.0, 9.0, 19.0)) - unrealised)
+    return book_of(MARKETS[:markets], cash, rows, draw(_one_of(None, 50.0, 2000.0)))
+
+
+@st.composite
+def blocks(draw: st.DrawFn, markets: int = 2, paths: int = 1, most_steps: int = 10, outages: bool = True) -> PathBlock:
+    """Short paths with jumps, premia, books that may be thin or empty, and failing oracles and venues."""
+    steps = draw(st.integers(1, most_steps))
+    shape = (paths, steps, markets)
+
+    def table(*values: Any) -> np.ndarray:
+        drawn = draw(st.lists(st.sampled_from(values), min_size=int(np.prod(shape)), max_size=int(np.prod(shape))))
+        return np.concatenate([np.full((paths, 1, markets), values[0]), np.array(drawn).reshape(shape)], axis=1)
+
+    moves = table(0.0, 0.004, -0.007, 0.021, -0.033, 0.13, -0.11, -0.28, 0.37)
+    arrays: dict[str, Any] = {"premium": table(0.0, 0.0, -0.002, 0.015, -0.04)}
+    if outages:
+        arrays["oracle_outage"] = table(0, 0, 0, 1)
+        arrays["venue_outage"] = table(0, 0, 0, 0, 2, 4, 6, 16, 32, 64, 127)[:, :, 0]
+    depth = table(1e4, np.inf, 300.0, 20.0, 0.0) / PRICES[:markets]
+    return paths_of(PRICES[:markets] * np.exp(np.cumsum(moves, axis=1)), depth=depth, **arrays)

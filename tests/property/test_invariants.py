@@ -1,0 +1,229 @@
+"""I1 to I8 and I10 (design, numbered invariants) over random compositions of the shelf, kernels interpreted."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from tests.property.compositions import MARKETS, PARAMETERS, PRICES, STEP, blocks, books, protocols, rules
+from tests.venues import one_market_book, one_market_paths, paths_of, protocol_of
+
+from stress import engine
+from stress.kernels import deleveraging
+from stress.kernels.ledger import equity as equity_of
+from stress.kernels.venue import HOLDERS, INSURANCE_FUND, OUTSIDE_BOOK, VAULT, PathBlock
+from stress.mechanisms import shelf
+
+deleveraging_of_one_leg = deleveraging.deleverage
+
+pytestmark = pytest.mark.interpreted
+
+
+def played(protocol, book, block):
+    """Return (cell, venue after the last path, outcome)."""
+    cell = engine.build_cell(protocol, book, prices=block.world[0, 0], step=STEP)
+    return cell, *engine.replay_venue(engine.compose(protocol), cell, block)
+
+
+def ledger(accounts, rows, index):
+    """The sum of I1, written anew: cash - entry notional - size x (index - index at the last settlement)."""
+    owed = rows["size"] * (index[rows["market"]] - rows["settled_index"])
+    return math.fsum(accounts["cash"]) - math.fsum(rows["entry_notional"]) - math.fsum(owed)
+
+
+def standing(venue):
+    """Return cash, equity at the marks, and whether all contracts are gone, per account; written anew."""
+    rows, cash = venue.rows, venue.accounts["cash"]
+    market = rows["market"]
+    owed = rows["size"] * (venue.markets["funding_index"][market] - rows["settled_index"])
+    value = rows["size"] * venue.markets["mark"][market] - rows["entry_notional"] - owed
+    equity = cash + np.bincount(rows["account"], value, len(cash))
+    return cash, equity, np.bincount(rows["account"], np.abs(rows["size"]), len(cash)) == 0.0
+
+
+def requirement(protocol, venue, r):
+    """Maintenance of one row, tier by tier: each part of the notional at its own rate."""
+    market = venue.rows[r]["market"]
+    notional = abs(venue.rows[r]["size"]) * venue.markets[market]["mark"]
+    tiers = protocol.margin.tiers(MARKETS[market])
+    ends = [tier.above for tier in tiers[1:]] + [math.inf]
+    return sum(
+        max(0.0, min(notional, end) - tier.above) * tier.maintenance_to_initial_ratio / tier.leverage_cap
+        for tier, end in zip(tiers, ends, strict=True)
+    )
+
+
+def test_the_table_names_the_shelf():
+    assert PARAMETERS.keys() == shelf().keys()
+
+
+@given(protocols(), books(), blocks())
+def test_i1_i2_i3_ledger_net_zero_and_fund(protocol, book, block):
+    cell, venue, outcome = played(protocol, book, block)
+    gross = max(cell.gross_notional, 1.0)
+    before = ledger(cell.start.accounts, cell.start.rows, np.zeros(len(cell.markets)))
+    after = ledger(venue.accounts, venue.rows, venue.markets["funding_index"])
+    assert abs(after - before) <= 1e-9 * gross
+    for m in range(len(cell.markets)):
+        net = math.fsum(venue.rows["size"][venue.rows["market"] == m])
+        assert abs(net) * venue.markets[m]["mark"] <= 1e-9 * gross
+    assert venue.accounts["cash"][cell.traders + INSURANCE_FUND] >= 0.0
+    out = outcome.paths[0]
+    assert out["fund_low_water"] >= 0.0
+    assert out["violation"] == 0
+    assert out["ledger_residual"] <= 1e-9
+
+
+@given(protocols(), books(), blocks())
+def test_i4_no_claim_is_left_while_a_layer_can_pay_and_a_limit_explains_the_rest(protocol, book, block):
+    cell, venue, outcome = played(protocol, book, block)
+    out = outcome.paths[0]
+    dust = 1e-9 * max(cell.gross_notional, 1.0)
+    cash, equity, flat = standing(venue)
+    defaulters = [*range(cell.traders), cell.traders + VAULT]
+    owed = -sum(cash[a] for a in defaulters if flat[a] and cash[a] < 0.0)
+    layers = {rule.rule for rule in protocol.waterfall}
+    if "insurance_fund" in layers:
+        assert min(owed, cash[cell.traders + INSURANCE_FUND]) <= dust
+    if "socialized_loss" in layers:
+        sharers = [a for a in range(cell.traders + HOLDERS) if a != cell.traders + OUTSIDE_BOOK]
+        assert min(owed, sum(max(0.0, equity[a]) for a in sharers if not (flat[a] and cash[a] < 0.0))) <= dust
+    if layers & {"insurance_fund", "socialized_loss"}:
+        assert owed <= out["passed_balance"] + dust
+    for part in ("passed_balance", "passed_cap", "passed_eligibility", "passed_time"):
+        assert out[part] >= 0.0
+
+
+@given(protocols(), books(), blocks())
+def test_i4_a_later_layer_pays_only_when_the_earlier_one_is_empty(protocol, book, block):
+    order = [rule.rule for rule in protocol.waterfall]
+    cell, venue, outcome = played(protocol, book, block)
+    out = outcome.paths[0]
+    # Without what the fund owes to accounts still open at the horizon, which no layer has seen.
+    paid = cell.fund + out["fund_received"] - venue.accounts["cash"][cell.traders + INSURANCE_FUND]
+    if "insurance_fund" not in order:
+        assert paid == 0.0
+    if "socialized_loss" not in order:
+        assert out["socialized_loss"] == 0.0
+    if not any(name.startswith("adl") for name in order):
+        assert out["adl_notional"] == 0.0
+    if "insurance_fund" in order and "socialized_loss" in order and out["socialized_loss"] > 0.0:
+        if order.index("insurance_fund") < order.index("socialized_loss"):
+            assert out["exhaustion_step"] >= 0
+        else:
+            assert paid <= out["passed_balance"] + 1e-9 * max(cell.gross_notional, 1.0)
+
+
+@given(protocols(), books(), blocks(), st.data())
+def test_i5_every_deleveraged_contract_is_closed_on_both_sides(protocol, book, block, data):
+    assume(any(rule.rule.startswith("adl") for rule in protocol.waterfall))
+    closed = []
+
+    def watched(v, r, w, quantity, price, bankruptcy, t):
+        before = v.rows[r]["size"], v.rows[w]["size"]
+        assert equity_of(v, v.rows[w]["account"]) > 0.0
+        assert v.rows[w]["account"] != v.traders + OUTSIDE_BOOK
+        deleveraging_of_one_leg(v, r, w, quantity, price, bankruptcy, t)
+        closed.append((before[0] - v.rows[r]["size"], before[1] - v.rows[w]["size"], quantity, abs(before[0])))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deleveraging, "deleverage", watched)
+        cell, _, outcome = played(protocol, book, block)
+    for bankrupt, winner, quantity, size in closed:
+        assert quantity > 0.0
+        assert abs(bankrupt) == pytest.approx(quantity, abs=1e-12 * size)
+        assert winner == pytest.approx(-bankrupt, abs=1e-12 * size)
+    out, dust = outcome.paths[0], 1e-9 * max(cell.gross_notional, 1.0)
+    for column in ("adl_loss", "adl_shortfall", "adl_gain", "adl_residual", "adl_overshoot"):
+        assert out[column] >= -dust
+    allocated = out["adl_shortfall"] - out["adl_gain"]
+    assert abs(out["adl_loss"] - (allocated + out["adl_residual"] - out["adl_overshoot"])) <= dust
+    if any(getattr(rule, "adl_price", None) == "bankruptcy" for rule in protocol.waterfall):
+        assert out["adl_overshoot"] <= dust
+    assert (out["first_adl_step"] >= 0) == bool(closed)
+
+
+@given(st.integers(1, 4000), st.integers(1, 64), st.sampled_from([-1.0, 1.0]), rules("tiered_margin"))
+def test_i6_equality_does_not_trigger(thousandths, size, side, margin):
+    # Rates are powers of two, so that equity and requirement are exact doubles and can be equal.
+    margin["markets"] = {"default": [{"above": 0, "leverage_cap": 16, "maintenance_to_initial_ratio": 0.5}]}
+    price = thousandths / 64.0
+    requirement = size * price / 32.0
+    for cash, liquidated in ((requirement, 0), (np.nextafter(requirement, 0.0), 1)):
+        book = one_market_book([cash], [side * size], [price])
+        _, _, outcome = played(protocol_of(margin=margin), book, one_market_paths([price, price]))
+        assert outcome.paths[0]["liquidated_accounts"] == liquidated
+        assert outcome.paths[0]["liquidatable_at_start"] == liquidated
+
+
+@given(protocols(), books(), blocks(), st.sampled_from([0.0, 30.0, 200.0, 1500.0]))
+def test_i7_all_fund_sizes_share_the_path_up_to_the_first_exhaustion(protocol, book, block, fund):
+    def traced(size):
+        layers = [
+            {"rule": "insurance_fund", "insurance_fund": size} if rule.rule == "insurance_fund" else rule.model_dump()
+            for rule in protocol.waterfall
+        ]
+        venue = protocol_of(**(protocol.model_dump(by_alias=True) | {"waterfall": layers}))
+        cell = engine.build_cell(venue, book, prices=block.world[0, 0], step=STEP)
+        return engine.simulate(engine.compose(venue), cell, block, trace_path=0)
+
+    assume(any(rule.rule == "insurance_fund" for rule in protocol.waterfall))
+    small, unlimited = traced(fund), traced(1e12)
+    exhausted = small.paths[0]["exhaustion_step"]
+    assert unlimited.paths[0]["exhaustion_step"] == -1
+    assert (exhausted >= 0) == (unlimited.paths[0]["peak_uncovered_loss"] > fund)
+    until = len(block.world[0]) if exhausted < 0 else exhausted
+    for name in small.trace.dtype.names:
+        ours, theirs = small.trace[name][:until], unlimited.trace[name][:until]
+        if name == "fund_balance":
+            np.testing.assert_allclose(ours - fund, theirs - 1e12, atol=1e-3)  # 1e12 has an ulp of 1e-4
+        else:
+            np.testing.assert_array_equal(ours, theirs, err_msg=name)
+
+
+@given(protocols(), books(), blocks(paths=3), st.permutations(range(3)))
+def test_i8_grouping_and_order_of_paths_give_the_same_bytes(protocol, book, block, order):
+    cell = engine.build_cell(protocol, book, prices=block.world[0, 0], step=STEP)
+    composed = engine.compose(protocol)
+    whole = engine.simulate(composed, cell, block)
+    for pick in (list(order), [order[0]], list(order[1:])):
+        part = engine.simulate(composed, cell, PathBlock(0, *(array[pick] for array in block[1:])))
+        assert part.paths.tobytes() == whole.paths[pick].tobytes()
+        assert part.markets.tobytes() == whole.markets[pick].tobytes()
+
+
+@given(
+    protocols(impact={"rule": "linear_impact"}, oracle={"rule": "external_feed", "oracle_delay": "0s"}, breakers=[]),
+    books(),
+    st.sampled_from([1.0, 1.25, 2.0]),
+    st.lists(st.sampled_from([-0.09, -0.04, 0.0, 0.03, 0.08]), min_size=2, max_size=2),
+)
+def test_i10_cover_shortage_restores_its_target_in_one_fill_at_a_constant_price(protocol, book, target, moves):
+    stages = protocol.model_dump(by_alias=True) | {
+        "size": {"rule": "cover_shortage", "target_ratio": target},
+        "mark": {"rule": "oracle_mark"},
+        "trigger": {"rule": "strict_trigger"},
+        "execution": [{"rule": "order_book", "deficit_fill": "any"}],
+        "rounds_per_step": None,
+    }
+    protocol = protocol_of(**stages)
+    block = paths_of((PRICES * np.exp(np.array([[0.0, 0.0], moves])))[None])
+    cell, venue, outcome = played(protocol, book, block)
+    dust = 1e-9 * max(cell.gross_notional, 1.0)
+    cash, equity, flat = standing(venue)
+    start = cell.start.rows["size"]
+    for a in range(cell.traders):
+        rows = range(venue.accounts[a]["row_start"], venue.accounts[a]["row_end"])
+        touched = [r for r in rows if venue.rows[r]["size"] != start[r]]
+        if not touched or flat[a]:
+            continue
+        required = sum(requirement(protocol, venue, r) for r in rows)
+        assert equity[a] >= required - dust
+        if venue.rows[touched[-1]]["size"] != 0.0:  # else the rows closed whole were enough, or more
+            assert equity[a] == pytest.approx(target * required, abs=dust)
+        for r in touched[:-1]:  # in market order, each whole before the next is touched
+            assert venue.rows[r]["size"] == 0.0
+    assert outcome.paths[0]["rounds"] <= 1 or (equity[: cell.traders] < -dust).any()
