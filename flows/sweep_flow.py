@@ -34,6 +34,24 @@ DATA = Path("../shared/data")
 
 
 @contextlib.contextmanager
+def _light_workers() -> Iterator[None]:
+    """Keep started processes from importing the main module.
+
+    It would bring Prefect into every worker: some seconds of start-up, and workers that do not end
+    when asked to. Workers get their work by name from `stress.sweep` and need nothing else.
+    """
+    main = sys.modules["__main__"]
+    held = {name: getattr(main, name) for name in ("__spec__", "__file__") if hasattr(main, name)}
+    for name in held:
+        setattr(main, name, None)
+    try:
+        yield
+    finally:
+        for name, value in held.items():
+            setattr(main, name, value)
+
+
+@contextlib.contextmanager
 def dask_client(scheduler: str | None, workers: int | None) -> Iterator[Any]:
     """Yield a client of the given scheduler, or of an embedded cluster of one-thread processes."""
     import dask
@@ -44,12 +62,14 @@ def dask_client(scheduler: str | None, workers: int | None) -> Iterator[Any]:
         with Client(scheduler, timeout="30s") as client:
             yield client
         return
-    one_thread = {
-        f"distributed.nanny.pre-spawn-environ.{name}": 1
-        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-    }
+    environment: dict[str, int | str] = dict.fromkeys(
+        ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), 1
+    )
+    # A worker that is told to end complains of its last heartbeat; failures come back as receipts.
+    environment["DASK_LOGGING__DISTRIBUTED"] = "critical"
     with (
-        dask.config.set(one_thread),
+        _light_workers(),  # for as long as the cluster lives: a lost worker is started again
+        dask.config.set({f"distributed.nanny.pre-spawn-environ.{k}": v for k, v in environment.items()}),
         LocalCluster(
             n_workers=workers or os.cpu_count(),
             threads_per_worker=1,
