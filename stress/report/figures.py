@@ -301,29 +301,27 @@ def over_time(
         from matplotlib.ticker import FuncFormatter
 
         for i, (name, values) in enumerate(series):
-            if bars:
-                axes.fill_between(times, values, step="post", color=SERIES[i], alpha=0.85, linewidth=0, label=name)
-            else:
-                axes.plot(
-                    times,
-                    values,
-                    color=SERIES[i % len(SERIES)],
-                    linestyle=("-", "--", ":")[i // len(SERIES) % 3],
-                    linewidth=1.3,
-                    label=name,
-                )
+            colour, line = SERIES[i % len(SERIES)], ("-", "--", ":", "-.")[i % 4]
+            if not bars:
+                axes.plot(times, values, color=colour, linestyle=line, linewidth=1.5, label=name)
+            elif i == 0:
+                axes.fill_between(times, values, step="post", color=colour, linewidth=0.5, label=name)
+            else:  # an outline, so that it hides nothing
+                axes.step(times, values, where="post", color=colour, linewidth=1.2, label=name)
         locator = AutoDateLocator(minticks=3, maxticks=6)
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: words(value)))
         axes.set_xlim(times[0], times[-1])
         axes.margins(y=0.08)
-        if bars:
+        if all((values >= 0).all() for _, values in series):
             axes.set_ylim(bottom=0)
         axes.grid(axis="y", linewidth=0.7)
         axes.set_axisbelow(True)
-        axes.set_title(title, wrap=True)
+        # The legend has a line of its own between title and axes: inside it would hide what it names.
+        axes.set_title(title, pad=22 if len(series) > 1 else 6)
         if len(series) > 1:
-            axes.legend(loc="best", frameon=False, ncols=2, fontsize=9)
+            place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
+            axes.legend(**place, frameon=False, ncols=6, fontsize=9, columnspacing=1.2, handlelength=1.6)
 
-    return Panel(draw, (5.6, 2.7))
+    return Panel(draw, (5.6, 2.8))

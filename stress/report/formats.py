@@ -107,11 +107,8 @@ def usd_interval(mean: float, standard_error: float) -> str:
 
 
 def usd_bounds(value: float, low: float, high: float) -> str:
-    """Return an amount with its bounds; a bound that is not a number lies beyond the worst path."""
-    if not math.isfinite(value):
-        return "not available"
-    upper = f"{DASH}{_scaled(high)}" if math.isfinite(high) else " to beyond the worst path"
-    return f"{usd(value)} ({_scaled(low)}{upper})"
+    """Return an amount with its bounds."""
+    return f"{usd(value)} ({_scaled(low)}{DASH}{_scaled(high)})" if math.isfinite(value) else "not available"
 
 
 def per_million(value: float) -> str:

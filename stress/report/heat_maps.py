@@ -30,6 +30,8 @@ def section(reading: Reading) -> Section | None:
 
 
 def _standings(reading: Reading, scenarios: Sequence[ScenarioView]) -> str:
+    if reading.tolerance is None:
+        return "The study names no tolerance: no cell is called safe or risky."
     said = []
     for scenario in scenarios:
         standings = [reading.standing(reading.estimate(scenario, cell)) for cell in reading.cells()]
@@ -46,12 +48,17 @@ def _standings(reading: Reading, scenarios: Sequence[ScenarioView]) -> str:
 def _key(reading: Reading, scenarios: Sequence[ScenarioView], point: dict[str, int]) -> str:
     paths = sorted({reading.estimate(scenario, reading.headline).paths for scenario in scenarios})
     fixed = reading.describe(point, reading.slice_axes)
-    return (
-        f"{f'At {fixed}. ' if fixed else ''}Numbers: {reading.asked} in %, {' or '.join(f'{n:,}' for n in paths)} paths "
-        "a cell; darker is more likely. “<” marks a cell without a single event and gives its 95 % upper bound. Thick "
-        f"line: the estimate crosses the {stated(reading.tolerance)} tolerance. Hatched: undecided, the interval "
-        "straddles the tolerance and more paths are needed. ● current, ★ proposed."
-    )
+    key = [f"At {fixed}."] * bool(fixed)
+    key += [
+        f"Numbers: {reading.asked} in %, {' or '.join(f'{n:,}' for n in paths)} paths a cell; darker is more likely.",
+        "“<” marks a cell without a single event and gives its 95 % upper bound.",
+    ]
+    if reading.tolerance is not None:
+        key += [
+            f"Thick line: the estimate crosses the {stated(reading.tolerance)} tolerance.",
+            "Hatched: undecided, the interval straddles the tolerance and more paths are needed.",
+        ]
+    return " ".join([*key, "● current, ★ proposed."])
 
 
 def _figure(
@@ -102,13 +109,13 @@ def _ticks(reading: Reading, axis: str | None) -> tuple[str, list[str]]:
 
 def _heat_cell(reading: Reading, scenario: ScenarioView, cell: dict[str, int]) -> figures.HeatCell | None:
     estimate = reading.estimate(scenario, cell)
-    standing = reading.standing(estimate)
-    if standing == "failed":
+    if not estimate.paths:
         return None
     marks = ("●" if cell == reading.current else "") + ("★" if cell == reading.proposed else "")
     number = percent(estimate.value if estimate.events else estimate.exact_high, unit=False)
-    text = number if estimate.events else f"<{number}"
-    return figures.HeatCell(text, estimate.value, estimate.value > reading.tolerance, standing == "undecided", marks)
+    above = reading.tolerance is not None and estimate.value > reading.tolerance
+    straddles = reading.standing(estimate) == "undecided"
+    return figures.HeatCell(number if estimate.events else f"<{number}", estimate.value, above, straddles, marks)
 
 
 def _colours(reading: Reading) -> tuple[float, float]:

@@ -63,7 +63,7 @@ def _traders(reading: Reading) -> Iterator[str]:
 def _event(reading: Reading) -> Iterator[str]:
     floors = sorted({usd(reading.number("loss_floor", s, c)) for s in reading.scenarios for _, c in reading.pair})
     yield f"A path counts as an event if its mutualised loss exceeds {' or '.join(floors)}."
-    if not all(scenario.one_path for scenario in reading.scenarios):
+    if reading.study.tolerance is not None and not all(scenario.one_path for scenario in reading.scenarios):
         yield (
             f"A cell is called safe or risky only if its exact (Clopper–Pearson) {stated(reading.study.tolerance.confidence)} "
             "interval lies on one side of the tolerance; the printed 95 % (Wilson) intervals are slightly shorter."
@@ -79,11 +79,13 @@ def _paths(reading: Reading) -> Iterator[str]:
     study = reading.study
     for scenario in reading.scenarios:
         if scenario.kind == "replay":
-            yield (
-                f"{scenario.name} is one historical path, an outcome and not a probability. History already contains "
-                "the cascade of its day: with own impact 0 the path is taken as it was; with a share above 0 the "
-                "venue's own liquidations come on top."
+            share = reading.impact_share(scenario)
+            history = (
+                "own impact is off, since history already contains the cascade of its day"
+                if share == 0
+                else f"own impact counts {stated(share)}, on top of a history that already contains the cascade of its day"
             )
+            yield f"{scenario.name} is one historical path, an outcome and not a probability; {history}."
     if reading.path_axes:
         at = ", ".join(
             f"{axis_label(n)} {axis_value(n, reading.plan.path_axes[n][i])}" for n, i in reading.neutral.items()

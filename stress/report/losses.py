@@ -75,7 +75,11 @@ def _mean_words(reading: Reading, scenario: ScenarioView, cell: dict[str, int], 
 
 
 def _tail_words(reading: Reading, scenario: ScenarioView, cell: dict[str, int], name: str) -> str:
-    return usd_bounds(*(reading.number(f"{name}{end}", scenario, cell) for end in ("", "_low", "_high")))
+    value, low, high = (reading.number(f"{name}{end}", scenario, cell) for end in ("", "_low", "_high"))
+    if is_number(value) and not is_number(reading.number("var_99_high", scenario, cell)):
+        # The upper bound of VaR lies beyond the worst path: these paths do not determine the tail.
+        return f"{usd(value)} (too few paths for an interval)"
+    return usd_bounds(value, low, high)
 
 
 def _number_words(

@@ -96,8 +96,9 @@ class Reading:
         self.scenarios = tuple(self._scenario(i, s) for i, s in enumerate(self.plan.path_axes["scenario"]))
         self.current = self._cell(self.plan.current_index)
         self.proposed = self._cell(self.plan.proposed_index)
-        self.event: str = self.study.tolerance.measure
-        self.tolerance: float = self.study.tolerance.probability
+        tolerance = self.study.tolerance
+        self.event: str = "mutualised_loss" if tolerance is None else tolerance.measure
+        self.tolerance: float | None = None if tolerance is None else tolerance.probability
         self.neutral = {name: self._neutral(name) for name in self.path_axes}
 
     # ---------------------------------------------------------------- cells
@@ -174,10 +175,12 @@ class Reading:
             ),
         )
 
-    def standing(self, estimate: Estimate) -> Standing:
-        """Return where the whole exact interval lies; one that holds the tolerance decides nothing."""
-        tolerance = self.study.tolerance
-        return str(standing(estimate.events, estimate.paths, tolerance.probability, tolerance.confidence))  # type: ignore[return-value]
+    def standing(self, estimate: Estimate) -> Standing | None:
+        """Return where the whole exact interval lies, or None where the study asks for no tolerance."""
+        asked = self.study.tolerance
+        if asked is None:
+            return None
+        return str(standing(estimate.events, estimate.paths, asked.probability, asked.confidence))  # type: ignore[return-value]
 
     def failed(self, scenario: ScenarioView, cell: Index) -> bool:
         """Whether the cell has no path at all; one that lost some paths shows how many it has left."""
@@ -257,6 +260,10 @@ class Reading:
         """The moment at which a replay starts; None where time has no date."""
         found = self._named(scenario.name)
         return found.from_ if found.kind == "replay" else None
+
+    def impact_share(self, scenario: ScenarioView) -> float:
+        """The share of the venue's own impact that a replay adds to history."""
+        return float(self._named(scenario.name).impact_share[0])
 
     def trace(self, scenario: ScenarioView) -> np.ndarray:
         """Return (S + 1, m) records of vocabulary.TRACE of the scenario's path in the headline cell."""

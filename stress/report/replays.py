@@ -10,13 +10,15 @@ import numpy as np
 
 from stress.report import figures
 from stress.report.document import Block, Figure, Panel, Section, Table, Text
-from stress.report.formats import rounded_usd, stated, usd, utc
+from stress.report.formats import axis_label, rounded_usd, stated, usd, utc
 from stress.report.reading import Reading, ScenarioView
 
-# Around the first liquidation a second drawing shows single steps, if the horizon is much longer than this.
-_BEFORE, _AFTER = timedelta(minutes=30), timedelta(minutes=90)
+# A second drawing shows single steps this far around the worst one, if the horizon is much longer.
+_AROUND = timedelta(minutes=45)
 # Rows of the table under the figure.
 _PARTS = 12
+# A longer table of cells is folded.
+_MOST_ROWS = 12
 
 
 class Story(NamedTuple):
@@ -45,13 +47,32 @@ def story(reading: Reading, scenario: ScenarioView) -> Story | None:
 
 
 def section(reading: Reading) -> Section | None:
-    """Each replay: first and largest liquidation, first deleveraging, and the course of the day."""
+    """Each replay: first and largest liquidation, first deleveraging, and the course of the day; then every cell."""
     blocks: list[Block] = []
     for scenario in reading.scenarios:
         told = story(reading, scenario)
         if told is not None:
             blocks += [_words(scenario, told), _figure(reading, scenario, told)]
+    if reading.cell_axes and any(scenario.one_path for scenario in reading.scenarios):
+        blocks.append(_every_cell(reading))
     return Section("over-time", "What happened, step by step", tuple(blocks)) if blocks else None
+
+
+def _every_cell(reading: Reading) -> Table:
+    outcomes = ("mutualised_loss", "bad_debt", "liquidated_notional", "adl_notional")
+    rows = tuple(
+        (
+            scenario.name,
+            *(reading.value_of(axis, cell[axis]) for axis in reading.cell_axes),
+            *(usd(reading.number(f"mean_{outcome}", scenario, cell)) for outcome in outcomes),
+        )
+        for scenario in reading.scenarios
+        if scenario.one_path
+        for cell in reading.cells()
+    )
+    heads = (outcome.replace("_", " ").replace("adl", "deleveraged") for outcome in outcomes)
+    columns = ("path", *map(axis_label, reading.cell_axes), *heads)
+    return Table("Every cell on these paths: outcomes, no probabilities", columns, rows, folded=len(rows) > _MOST_ROWS)
 
 
 def _words(scenario: ScenarioView, told: Story) -> Text:
@@ -74,10 +95,10 @@ def _figure(reading: Reading, scenario: ScenarioView, told: Story) -> Figure:
     moves = [(market, marks[:, i] / marks[0, i] - 1) for i, market in enumerate(reading.study.markets)]
     fund = told.trace["fund_balance"][:, 0]
     panels = [_closed("notional closed per step", told, slice(None))]
-    first = told.first(told.liquidated)
-    if first is not None and told.times[-1] - told.times[0] > 2 * (_BEFORE + _AFTER):
-        inside = [i for i, time in enumerate(told.times) if first - _BEFORE <= time <= first + _AFTER]
-        panels.append(_closed("the same around the first liquidation", told, slice(inside[0], inside[-1] + 1)))
+    if told.liquidated.any() and told.times[-1] - told.times[0] > 4 * _AROUND:
+        worst = told.times[int(np.argmax(told.liquidated))]
+        inside = [i for i, time in enumerate(told.times) if abs(time - worst) <= _AROUND]
+        panels.append(_closed("the same around the worst step", told, slice(inside[0], inside[-1] + 1)))
     panels.append(figures.over_time("mark price since the start", told.times, moves, stated, bars=False))
     if fund.any():
         panels.append(figures.over_time("insurance fund", told.times, [("fund", fund)], rounded_usd, bars=False))

@@ -13,7 +13,7 @@ from stress.report.reading import EVENTS, Estimate, Reading, ScenarioView
 from stress.report.replays import story
 
 Direction = Literal["riskier", "safer", "no difference shown"]
-_SEVERITY: dict[Standing, int] = {"safe": 0, "undecided": 1, "risky": 2, "failed": 3}
+_SEVERITY: dict[Standing | None, int] = {"failed": 0, None: 1, "safe": 1, "undecided": 2, "risky": 3}
 
 
 def difference_of(reading: Reading, scenario: ScenarioView) -> Difference | None:
@@ -47,7 +47,7 @@ def give(reading: Reading) -> Verdict:
     return Verdict(
         headline=_headline(reading, decides, standing, difference),
         sentence=_sentence(reading, decides, estimate),
-        colour=standing,
+        colour="none" if standing in (None, "failed") else standing,
         table=_table(reading, random, estimates, differences),
         small_print=_small_print(reading, standing, estimate),
     )
@@ -57,12 +57,19 @@ def _severity(reading: Reading, estimate: Estimate) -> int:
     return _SEVERITY[reading.standing(estimate)]
 
 
-def _headline(reading: Reading, scenario: ScenarioView, standing: Standing, difference: Difference | None) -> str:
-    limit = f"the {stated(reading.tolerance)} tolerance"
-    place = {"safe": f"within {limit}", "risky": f"above {limit}"}.get(standing, f"undecided against {limit}")
-    said = f"{direction(difference)}; {place}" if difference else place
+def _headline(
+    reading: Reading, scenario: ScenarioView, standing: Standing | None, difference: Difference | None
+) -> str:
+    said = [direction(difference)] if difference else []
+    if standing is not None:
+        limit = f"the {stated(reading.tolerance or 0)} tolerance"
+        said.append(
+            {"safe": f"within {limit}", "risky": f"above {limit}", "undecided": f"undecided against {limit}"}.get(
+                standing, "no result"
+            )
+        )
     where = f"{scenario.name}: " if len(reading.scenarios) > 1 else ""
-    return _sentence_case(f"{where}{said}.")
+    return _sentence_case(f"{where}{'; '.join(said) or 'no tolerance and no proposal to judge'}.")
 
 
 def _sentence_case(text: str) -> str:
@@ -110,7 +117,9 @@ def _table(
 ) -> Table:
     columns = ["scenario", *(name for name, _ in reading.pair)]
     paired = any(differences.values())
-    columns += ["change, same paths"] * paired + [f"against {stated(reading.tolerance)}"]
+    columns += ["change, same paths"] * paired
+    if reading.tolerance is not None:
+        columns.append(f"against {stated(reading.tolerance)}")
     rows = []
     for scenario in scenarios:
         row = [f"{scenario.name}: {scenario.given}"]
@@ -122,7 +131,8 @@ def _table(
                 if difference
                 else "–"
             )
-        row.append(standing_in_words(reading.standing(estimates[scenario.name])))
+        if reading.tolerance is not None:
+            row.append(standing_in_words(reading.standing(estimates[scenario.name])))
         rows.append(tuple(row))
     everyday = [unconditional(reading, cell) for _, cell in reading.pair]
     if all(everyday):
@@ -132,9 +142,9 @@ def _table(
     return Table(caption, tuple(columns), tuple(rows))
 
 
-def standing_in_words(standing: Standing) -> str:
+def standing_in_words(standing: Standing | None) -> str:
     """Return the word for a cell, saying that an undecided one is a matter of more paths."""
-    return {"safe": "safe", "risky": "risky", "undecided": "undecided (not converged)", "failed": "failed"}[standing]
+    return "undecided (not converged)" if standing == "undecided" else standing or "not asked"
 
 
 def _path_counts(scenarios: list[ScenarioView], estimates: dict[str, Estimate]) -> str:
@@ -144,11 +154,11 @@ def _path_counts(scenarios: list[ScenarioView], estimates: dict[str, Estimate]) 
     return ", ".join(f"{scenario.name} {estimates[scenario.name].paths:,} paths" for scenario in scenarios)
 
 
-def _small_print(reading: Reading, standing: Standing, estimate: Estimate) -> tuple[str, ...]:
+def _small_print(reading: Reading, standing: Standing | None, estimate: Estimate | None) -> tuple[str, ...]:
     lines = [floor_in_words(reading)]
     if reading.failures:
         lines.append("Part of this run has no result; what is missing is named below.")
-    if standing == "undecided":
+    if standing == "undecided" and estimate is not None:
         lines.append(
             f"Not converged: the interval straddles the tolerance at {estimate.paths:,} paths, so this run cannot "
             "say on which side the cell lies. More paths narrow the interval."
@@ -176,30 +186,31 @@ def floor_in_words(reading: Reading) -> str:
 
 def _outcome(reading: Reading) -> Verdict:
     """Return the verdict on single paths: what happened, and no probability."""
-    rows, happened = [], False
+    rows, hit, said = [], [], []
     for scenario in reading.scenarios:
-        amounts = [reading.number("mean_mutualised_loss", scenario, cell) for _, cell in reading.pair]
-        happened |= reading.number(f"events_{reading.event}", scenario, reading.headline) > 0
+        amounts = [usd(reading.number("mean_mutualised_loss", scenario, cell)) for _, cell in reading.pair]
         told = story(reading, scenario)
         times = ["–", "–"] if told is None else [_when(told.first(x)) for x in (told.liquidated, told.deleveraged)]
-        rows.append((scenario.name, *map(usd, amounts), *times))
-    one = reading.scenarios[0]
-    kind = {"replay": "historical", "shock": "stated"}[one.kind]
-    sentence = f"{'One' if len(rows) == 1 else 'Each is one'} {kind} path: an outcome, not a probability."
-    if len(rows) == 1:
-        name, amount, *times = (rows[0][0], rows[0][len(reading.pair)], *rows[0][-2:])
-        sentence = f"{name}: mutualised loss {amount}; first liquidation {times[0]}, first ADL {times[1]}. {sentence}"
-    heads = (f"mutualised loss, {name}" for name, _ in reading.pair)
+        rows.append((scenario.name, *amounts, *times))
+        said.append(f"{scenario.name}: mutualised loss {amounts[-1]}, first ADL {times[1]}.")
+        if reading.number(f"events_{reading.event}", scenario, reading.headline):
+            hit.append(scenario.name)
+    event = EVENTS[reading.event]
+    headline = f"No {event}" if not hit else event if len(hit) == len(rows) else f"{event} only on {', '.join(hit)}"
+    kind = "historical path" if reading.scenarios[0].kind == "replay" else "stated path"
+    # More than two paths do not fit into sixty words; the table has them all.
+    sentence = " ".join(said) if len(said) <= 2 else ""
+    sentence += f" {'One' if len(rows) == 1 else 'Each is one'} {kind}: an outcome, not a probability."
     return Verdict(
-        headline=f"{_sentence_case(EVENTS[reading.event])}: {'it happened' if happened else 'it did not happen'}.",
-        sentence=sentence,
+        headline=_sentence_case(f"{headline}."),
+        sentence=sentence.strip(),
         colour="none",
         table=Table(
             f"Over {reading.horizon}; times are those of the {reading.pair[-1][0]} cell.",
-            ("path", *heads, "first liquidation", "first ADL"),
+            ("path", *(f"mutualised loss, {name}" for name, _ in reading.pair), "first liquidation", "first ADL"),
             tuple(rows),
         ),
-        small_print=(floor_in_words(reading),),
+        small_print=_small_print(reading, None, None),
     )
 
 

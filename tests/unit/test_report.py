@@ -261,6 +261,15 @@ def test_a_held_regime_is_no_part_of_the_unconditional_probability():
     assert "held all day" in reading.scenarios[0].given
 
 
+def test_without_a_tolerance_nothing_is_called_safe(tmp_path):
+    run = make_run({"tolerance": None} | SMALL, strength=20)
+    given, text = said(run)
+    assert given.headline == "Panic: riskier."
+    assert given.colour == "none"
+    assert len(text.split()) <= 60
+    assert "no cell is called safe or risky" in text_of(page_of(run, tmp_path))
+
+
 def test_another_event_can_be_asked_for():
     tolerance = {"measure": "fund_exhaustion", "probability": "2%", "confidence": "90%"}
     _, text = said(make_run({"tolerance": tolerance} | SMALL))
@@ -454,6 +463,7 @@ def test_a_replay_is_an_outcome_and_not_a_probability(in_a_folder_with_prices):
     assert "95 %" not in words.split("Who pays")[0]
     assert "of days" not in words
     assert "VaR" not in words
+    assert "Every cell on these paths" in words
 
 
 def test_a_replay_beside_regimes_keeps_the_probabilities_of_the_regimes(in_a_folder_with_prices):
