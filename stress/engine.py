@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from stress.errors import MechanismError, StudyError
-from stress.kernels.claims import fund_balance, pay_from_fund, record_bad_debt, record_exhaustion, record_passed
+from stress.kernels.claims import (
+    fund_balance,
+    pay_from_fund,
+    present_claim,
+    record_bad_debt,
+    record_exhaustion,
+    record_passed,
+)
 from stress.kernels.impact import refresh_prices
 from stress.kernels.jit import entry, inlined, kernel
 from stress.kernels.ledger import (
@@ -39,6 +46,7 @@ from stress.kernels.venue import (
     MARKET_MAKERS,
     NO_LIMIT,
     OUTSIDE_BOOK,
+    QUANTUM,
     ROW_FIELDS,
     VAULT,
     VENUE_FIELDS,
@@ -118,29 +126,32 @@ def _hooks_in_turn(first: Callable[..., Any], second: Callable[..., Any]) -> Any
 def _offer_to(venues: Sequence[Callable[..., Any]], parts: _Parts) -> Any:
     """Return a kernel that offers a quantity to each venue in turn; it returns (filled anything?, last limit)."""
     venue, later = venues[0], (_offer_to(venues[1:], parts) if len(venues) > 1 else None)
-    settle, cover, maintenance = parts.settle, parts.cover, parts.maintenance
+    settle, cover, covers, maintenance = parts.settle, parts.cover, parts.covers, parts.maintenance
     respond, average, invert = parts.response, parts.average, parts.inverse
+
+    @kernel
+    def fill(v, a, r, quantity, bankruptcy, value, requirement, t):
+        filled, price, counterparty, limit = venue(
+            v, a, r, quantity, bankruptcy, value, requirement, cover(v), t, respond, average, invert
+        )
+        if filled > 0.0:
+            settle(v, a, r, filled, price, counterparty, bankruptcy, value, t)
+        if covers and counterparty == OUTSIDE_BOOK and limit == BALANCE:
+            record_exhaustion(v, t)  # a larger fund would have let the book fill more
+        return filled, limit
 
     if later is None:
 
         @kernel
         def offer(v, a, r, quantity, bankruptcy, value, requirement, t):
-            filled, price, counterparty, limit = venue(
-                v, a, r, quantity, bankruptcy, value, requirement, cover(v), t, respond, average, invert
-            )
-            if filled > 0.0:
-                settle(v, a, r, filled, price, counterparty, bankruptcy, value, t)
+            filled, limit = fill(v, a, r, quantity, bankruptcy, value, requirement, t)
             return filled > 0.0, limit
 
         return offer
 
     @kernel
     def offer_on(v, a, r, quantity, bankruptcy, value, requirement, t):
-        filled, price, counterparty, limit = venue(
-            v, a, r, quantity, bankruptcy, value, requirement, cover(v), t, respond, average, invert
-        )
-        if filled > 0.0:
-            settle(v, a, r, filled, price, counterparty, bankruptcy, value, t)
+        filled, limit = fill(v, a, r, quantity, bankruptcy, value, requirement, t)
         if filled >= quantity or v.rows[r]["size"] == 0.0:
             return filled > 0.0, limit
         value, requirement = assess(v, a, maintenance)
@@ -178,10 +189,11 @@ class _Parts(NamedTuple):
     inverse: Any
     maintenance: Any
     cover: Any
+    covers: bool
     settle: Any
 
 
-def _settlement(fee: Any, cover: Any, on_fill: Any) -> Any:
+def _settlement(fee: Any, cover: Any, covers: bool, on_fill: Any) -> Any:
     """Return the kernel that books one fill: the trade, its fee, what the fund covers, and the hooks."""
 
     @kernel
@@ -197,7 +209,8 @@ def _settlement(fee: Any, cover: Any, on_fill: Any) -> Any:
         out["fills"] += 1
         if counterparty == OUTSIDE_BOOK:
             out["paid_to_book"] += filled * side * (mark - price)
-            if uncovered > 0.0:
+            if covers and uncovered > 0.0:
+                present_claim(v, uncovered, t)
                 paid = min(uncovered, cover(v))
                 if paid > 0.0:
                     pay_from_fund(v, a, paid)
@@ -306,7 +319,7 @@ def check_ledger(v, expected, gross):
 
 
 @kernel
-def close_books(v, vault_start, maintenance):
+def close_books(v, t, vault_start, maintenance):
     """At the horizon: unresolved bad debt, the vault's loss, and the mutualised loss with its parts."""
     out = v.out[0]
     unresolved = 0.0
@@ -315,13 +328,15 @@ def close_books(v, vault_start, maintenance):
     for k in range(v.traders + 1):
         a = k if k < v.traders else v.traders + VAULT
         worst = min(equity(v, a), equity_at_world(v, a))
-        if worst < 0.0:
+        if worst < -QUANTUM:
             if not is_flat(v, a):
                 attribute_loss(v, a, maintenance)
             unresolved -= worst
             record_bad_debt(v, a, -worst)
             for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
                 v.out_market[v.rows[r]["market"]]["unresolved_bad_debt"] -= worst * v.rows[r]["attribution"]
+    if unresolved > 0.0:
+        present_claim(v, unresolved, t)
     paid = min(unresolved, fund_balance(v))
     out["fund_paid"] += paid
     out["fund_low_water"] = min(out["fund_low_water"], fund_balance(v) - paid)
@@ -358,15 +373,14 @@ def close_books(v, vault_start, maintenance):
 # ------------------------------------------------------------------------- composed stages
 
 
-def _liquidation(flag: Any, quantity_of: Any, fee: Any, offer: Any, maintenance: Any, has_fund: bool) -> Any:
+def _liquidation(flag: Any, quantity_of: Any, fee: Any, offer: Any, maintenance: Any, covers: bool) -> Any:
     """Return the kernel that liquidates one account: size, execution, and what no venue took."""
 
     @kernel
     def close_row(v, a, r, quantity, bankruptcy, value, requirement, t):
         done, limit = offer(v, a, r, quantity, bankruptcy, value, requirement, t)
-        if has_fund and limit == BALANCE and v.rows[r]["size"] != 0.0:
+        if covers and limit == BALANCE and v.rows[r]["size"] != 0.0:
             side = 1.0 if v.rows[r]["size"] > 0.0 else -1.0
-            record_exhaustion(v, t)
             record_passed(
                 v,
                 BALANCE,
@@ -523,7 +537,7 @@ def _path(parts: _Parts, observe: Any, set_mark: Any, accrue: Any, trip: Any, pl
                 check_ledger(v, expected, gross)
             watch(v)
             record_step(v, t, trace)
-        close_books(v, vault_start, maintenance)
+        close_books(v, path.world.shape[0] - 1, vault_start, maintenance)
         check_ledger(v, expected, gross)
 
     return run_path
@@ -581,13 +595,12 @@ def _compose(rules: tuple[str, ...]) -> Engine:
         inverse=one(Stage.IMPACT, "inverse"),
         maintenance=maintenance,
         cover=cover,
-        settle=_settlement(fee, cover, on_fill),
+        covers=cover is not _no_cover,
+        settle=_settlement(fee, cover, cover is not _no_cover, on_fill),
     )
     offer = _offer_to([mechanism.kernels["execute"] for mechanism in of(Stage.EXECUTION)], parts)
     flag = one(Stage.TRIGGER, "flag")
-    liquidate, unwind_row = _liquidation(
-        flag, one(Stage.SIZE, "quantity"), fee, offer, maintenance, cover is not _no_cover
-    )
+    liquidate, unwind_row = _liquidation(flag, one(Stage.SIZE, "quantity"), fee, offer, maintenance, parts.covers)
     unwinders = [m.kernels["unwind"] for m in of(Stage.EXECUTION) if "unwind" in m.kernels]
     absorb = _layers_in_order([mechanism.kernels["absorb"] for mechanism in layers])
     breakers = [mechanism.kernels["trip"] for mechanism in of(Stage.BREAKERS)]
@@ -739,6 +752,8 @@ def build_cell(protocol: Protocol, book: Book, *, prices: np.ndarray, step: floa
             accounts["cash"][traders + offset] += usd
     rows["carry"] = rows["entry_notional"]  # the funding index starts at zero
 
+    venue_record = _records(VENUE_FIELDS, rules, "venue", 1)
+    venue_record["has_fund"] = any(INSURANCE_FUND in parameters.balances() for _, parameters in rules)
     market_records = _records(MARKET_FIELDS, rules, "market", count)
     bounds = np.searchsorted(np.sort(rows["market"]), np.arange(count + 1))
     market_records["rows_start"], market_records["rows_end"] = bounds[:-1], bounds[1:]
@@ -749,7 +764,7 @@ def build_cell(protocol: Protocol, book: Book, *, prices: np.ndarray, step: floa
         step=step,
         rounds_per_step=protocol.rounds_per_step or ROUNDS_BEFORE_FAULT,
         terms=_terms(rules, markets, step),
-        start=Start(_records(VENUE_FIELDS, rules, "venue", 1), market_records, accounts, rows),
+        start=Start(venue_record, market_records, accounts, rows),
         open_interest=np.bincount(rows["market"], np.maximum(notional, 0.0), count),
         gross_notional=float(np.abs(notional).sum()),
         vault_equity=float(accounts["cash"][traders + VAULT]),

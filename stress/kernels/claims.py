@@ -15,6 +15,7 @@ from stress.kernels.venue import (
     HOLDERS,
     INSURANCE_FUND,
     OUTSIDE_BOOK,
+    QUANTUM,
     TIME,
     VAULT,
 )
@@ -29,7 +30,7 @@ def defaultable(v, a):
 @inlined
 def has_cash_claim(v, a):
     """Tell whether a defaultable account owes cash and has no contracts left."""
-    return v.accounts[a]["cash"] < 0.0 and defaultable(v, a) and is_flat(v, a)
+    return v.accounts[a]["cash"] < -QUANTUM and defaultable(v, a) and is_flat(v, a)
 
 
 @inlined
@@ -39,11 +40,28 @@ def fund_balance(v):
 
 
 @kernel
+def record_exhaustion(v, t):
+    """Note the first claim larger than the fund's balance."""
+    if v.out[0]["exhaustion_step"] < 0:
+        v.out[0]["exhaustion_step"] = t
+
+
+@kernel
+def present_claim(v, amount, t):
+    """Show the fund a claim (USD > 0): note how large a fund would carry it, and whether this one does not (I7)."""
+    needed = v.venue[0]["claims_less_fees"] + amount
+    v.out[0]["peak_uncovered_loss"] = max(v.out[0]["peak_uncovered_loss"], needed)
+    if v.venue[0]["has_fund"] == 1 and amount > fund_balance(v):
+        record_exhaustion(v, t)
+
+
+@kernel
 def record_bad_debt(v, a, amount):
     """Add a loss beyond the account's own margin, attributed to markets (USD >= 0)."""
     v.out[0]["bad_debt"] += amount
-    v.venue[0]["claims_less_fees"] += amount
-    v.out[0]["peak_uncovered_loss"] = max(v.out[0]["peak_uncovered_loss"], v.venue[0]["claims_less_fees"])
+    if v.venue[0]["has_fund"] == 0:  # what a fund would have had to carry
+        v.venue[0]["claims_less_fees"] += amount
+        v.out[0]["peak_uncovered_loss"] = max(v.out[0]["peak_uncovered_loss"], v.venue[0]["claims_less_fees"])
     for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
         v.out_market[v.rows[r]["market"]]["bad_debt"] += amount * v.rows[r]["attribution"]
 
@@ -62,19 +80,13 @@ def record_passed(v, limit, amount):
 
 
 @kernel
-def record_exhaustion(v, t):
-    """Note the first claim larger than the fund's balance."""
-    if v.out[0]["exhaustion_step"] < 0:
-        v.out[0]["exhaustion_step"] = t
-
-
-@kernel
 def pay_from_fund(v, a, amount):
     """Let the insurance fund pay `amount` (<= its balance) to account `a`, and record the bad debt."""
     fund = v.traders + INSURANCE_FUND
     v.accounts[fund]["cash"] -= amount
     v.accounts[a]["cash"] += amount
     v.out[0]["fund_paid"] += amount
+    v.venue[0]["claims_less_fees"] += amount  # no venue without a fund pays from it
     v.out[0]["fund_low_water"] = min(v.out[0]["fund_low_water"], v.accounts[fund]["cash"])
     record_bad_debt(v, a, amount)
 

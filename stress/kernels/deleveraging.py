@@ -6,26 +6,31 @@ loss = allocated - gain + residual - overshoot, each a named column >= 0.
 
 from __future__ import annotations
 
-from stress.kernels.claims import defaultable, fund_balance, record_bad_debt, record_passed
+from stress.kernels.claims import defaultable, fund_balance, present_claim, record_bad_debt, record_passed
 from stress.kernels.jit import inlined, kernel
 from stress.kernels.ledger import equity, trade
 from stress.kernels.margin import assess, attribute_loss, bankruptcy_price
-from stress.kernels.venue import ADL, ELIGIBILITY, OUTSIDE_BOOK, TIME, VAULT
+from stress.kernels.venue import ADL, ELIGIBILITY, OUTSIDE_BOOK, QUANTUM, TIME, VAULT
 
 AT_BANKRUPTCY, AT_MARK, AT_PREVIOUS_MARK = range(3)
 WHEN_FUND_EXHAUSTED, WHEN_EQUITY_NEGATIVE = range(2)
 
 
 @kernel
-def is_open_claim(v, a, when, maintenance):
-    """Tell whether the account's open contracts are to be deleveraged now; also equity, requirement."""
+def is_open_claim(v, a, when, maintenance, t):
+    """Tell whether the account's open contracts are to be deleveraged now; also equity, requirement.
+
+    Where the rule waits for the fund, the fund is asked: its size decides, so the claim counts as one on it (I7).
+    """
     if not defaultable(v, a):
         return False, 0.0, 0.0
     value, requirement = assess(v, a, maintenance)
-    if value >= 0.0 or requirement <= 0.0:
+    if value >= -QUANTUM or requirement <= 0.0:
         return False, value, requirement
-    if when == WHEN_FUND_EXHAUSTED and -value <= fund_balance(v):
-        return False, value, requirement
+    if when == WHEN_FUND_EXHAUSTED:
+        present_claim(v, -value, t)
+        if -value <= fund_balance(v):
+            return False, value, requirement
     return True, value, requirement
 
 
@@ -82,9 +87,10 @@ def close_open_claims(v, t, when, price_rule, maintenance, choose):
     acted = False
     for k in range(v.venue[0]["suspects"]):
         a = v.accounts[k]["suspect"]
-        claims, value, requirement = is_open_claim(v, a, when, maintenance)
+        claims, value, requirement = is_open_claim(v, a, when, maintenance, t)
         if not claims:
             continue
+        before = v.out[0]["bad_debt"]
         attribute_loss(v, a, maintenance)
         for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
             if v.rows[r]["size"] == 0.0:
@@ -107,4 +113,6 @@ def close_open_claims(v, t, when, price_rule, maintenance, choose):
                     break
                 deleverage(v, r, w, quantity, price, bankruptcy, t)
                 acted = True
+        if when == WHEN_FUND_EXHAUSTED and v.venue[0]["has_fund"] == 1:
+            v.venue[0]["claims_less_fees"] += v.out[0]["bad_debt"] - before  # a larger fund would have carried it
     return acted

@@ -61,13 +61,17 @@ class PathBlock(NamedTuple):
     regime: np.ndarray  # (P, S + 1) int8, -1 where the model has no regimes
 
 
+# The smallest amount that venues book (USDC has six decimals); a smaller debt is rounding, not a claim.
+QUANTUM = 1e-6
+
 # Why an amount passed a layer of the waterfall (I4).
 NO_LIMIT, BALANCE, CAP, ELIGIBILITY, TIME = range(5)
 
 
 # Fields of the records below: (name, type, shape). Mechanisms add their own memory to them.
 VENUE_FIELDS = (
-    ("claims_less_fees", "f8"),  # USD: cumulative bad debt less fees to the fund
+    ("has_fund", "i8"),  # 1 if the waterfall has an insurance fund
+    ("claims_less_fees", "f8"),  # USD: cumulative claims on the fund less fees to it
     ("vault_shared", "f8"),  # USD: what the vault lost as a winner or by socialized loss, not by takeovers
     ("round", "f8"),  # rounds played on this path
     ("outage", "i8"),  # action bits blocked by the scenario in this step
