@@ -163,6 +163,9 @@ def array_hash(arrays: Mapping[str, np.ndarray]) -> str:
             state.update(json.dumps([str(item) for item in array.ravel()]).encode())
         else:
             state.update(array.dtype.str.encode())
+            if array.dtype.kind == "f":
+                # A NaN has many bit patterns, and a store gives back one of its own choice.
+                array = np.where(np.isnan(array), np.nan, array)
             state.update(np.ascontiguousarray(array).tobytes())
     return state.hexdigest()
 
