@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from stress.kernels.claims import fund_balance, has_cash_claim, pay_from_fund, record_exhaustion, record_passed
+from stress.kernels.claims import fund_balance, has_cash_claim, pay_from_fund, present_claim, record_passed
 from stress.kernels.jit import kernel
 from stress.kernels.venue import BALANCE, INSURANCE_FUND
 from stress.stages import Mechanism, MechanismParameters, Stage
@@ -36,9 +36,9 @@ def absorb(v, t, maintenance):
         a = v.accounts[k]["suspect"]
         if has_cash_claim(v, a):
             claim = -v.accounts[a]["cash"]
+            present_claim(v, claim, t)
             paid = min(claim, fund_balance(v))
             if paid < claim:
-                record_exhaustion(v, t)
                 record_passed(v, BALANCE, claim - paid)
             if paid > 0.0:
                 pay_from_fund(v, a, paid)

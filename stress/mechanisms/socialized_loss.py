@@ -10,11 +10,14 @@ Limits       outside_book takes no part; a haircut is immediate, not at withdraw
 
 from __future__ import annotations
 
-from stress.kernels.claims import can_share_losses, has_cash_claim, record_bad_debt, record_passed
+from stress.kernels.claims import can_share_losses, fund_balance, has_cash_claim, record_bad_debt, record_passed
 from stress.kernels.jit import kernel
 from stress.kernels.ledger import equity
 from stress.kernels.venue import BALANCE, HOLDERS, VAULT
 from stress.stages import Mechanism, MechanismParameters, Stage
+
+# Wealth below this share of the claims is what rounding left of equities already taken whole.
+ROUNDING = 1e-12
 
 
 class SocializedLoss(MechanismParameters):
@@ -34,7 +37,7 @@ def absorb(v, t, maintenance):
     for a in range(v.traders + HOLDERS):
         if can_share_losses(v, a):
             wealth += max(0.0, equity(v, a))
-    if wealth <= 0.0:
+    if wealth <= claims * ROUNDING:
         record_passed(v, BALANCE, claims)
         return False
     shared = min(claims, wealth)
@@ -42,7 +45,8 @@ def absorb(v, t, maintenance):
         record_passed(v, BALANCE, claims - shared)
     haircut = shared / wealth
     relief = shared / claims
-    for a in range(v.traders + HOLDERS):
+    for k in range(v.venue[0]["suspects"]):
+        a = v.accounts[k]["suspect"]
         if has_cash_claim(v, a):
             paid = -v.accounts[a]["cash"] * relief
             v.accounts[a]["cash"] = v.accounts[a]["cash"] + paid if relief < 1.0 else 0.0
@@ -50,7 +54,10 @@ def absorb(v, t, maintenance):
             v.out[0]["socialized_loss"] += paid
             for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
                 v.out_market[v.rows[r]["market"]]["socialized_loss"] += paid * v.rows[r]["attribution"]
-        elif can_share_losses(v, a):
+    if v.venue[0]["has_fund"] == 1 and fund_balance(v) <= 0.0:
+        v.venue[0]["claims_less_fees"] += shared  # a larger fund would have carried it
+    for a in range(v.traders + HOLDERS):
+        if can_share_losses(v, a):
             part = haircut * max(0.0, equity(v, a))
             v.accounts[a]["cash"] -= part
             if a == v.traders + VAULT:

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
-from tests.venues import book_of, paths_of, protocol_of
 
 from stress.accounts import Book
 from stress.config import Protocol
 from stress.kernels.venue import ACTIONS, PathBlock
+from tests.venues import book_of, paths_of, protocol_of
 
 STEP = 60.0
 PRICES = np.array([100.0, 7.0])
