@@ -2,7 +2,7 @@
 #
 #   make install   .venv with the locked versions (uv where present, else venv and pip)
 #   make run       the quickstart study through the Prefect flow: table, store, report
-#   make test      what continuous integration runs: interpreted suites, then compiled ones
+#   make test      what continuous integration runs: interpreted and compiled suites
 #   make check     format, lint, import floors, types, then make test
 #   make slow      full-size validation; MARKET_DATA=DIR, CASES=DIR name outside files
 #   make e2e       real scheduler, real workers, real browser
@@ -16,8 +16,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest -q
-# Small tests run interpreted: the same source without the compiler, which takes half a minute a preset.
-INTERPRETED := $(wildcard tests/unit tests/property tests/reference)
+# Tests that compose rules at random run interpreted: compiling takes half a minute a combination.
+# `make -j2 -O test` runs the two suites beside each other; `pytest` alone runs both too.
 FAST := not slow and not e2e
 
 ifneq ($(shell command -v uv 2>/dev/null),)
@@ -28,7 +28,7 @@ else
   INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
-.PHONY: install run test check slow e2e bench golden docs lock
+.PHONY: install run test test-interpreted test-compiled check slow e2e bench golden docs lock
 
 install: $(READY)
 
@@ -42,9 +42,13 @@ $(READY): requirements.lock pyproject.toml
 run: install
 	$(BIN)/python -m flows.sweep_flow configs/studies/quickstart.yaml
 
-test: install
-	NUMBA_DISABLE_JIT=1 $(PYTEST) -m "$(FAST)" $(INTERPRETED)
-	$(PYTEST) -m "$(FAST)" $(INTERPRETED:%=--ignore=%)
+test: test-interpreted test-compiled
+
+test-interpreted: install
+	NUMBA_DISABLE_JIT=1 $(PYTEST) -m "interpreted and $(FAST)" tests
+
+test-compiled: install
+	$(PYTEST) -m "not interpreted and $(FAST)" --ignore=tests/test_interpreted.py tests
 
 check: install
 	$(BIN)/ruff format --check

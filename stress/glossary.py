@@ -19,6 +19,7 @@ from pydantic_core import PydanticUndefined
 
 from stress import mechanisms, paths
 from stress.config import show
+from stress.grid import CELL_TERMS, EVENTS
 from stress.stages import CONTRACTS, Delay, MeetsStep, Stage
 from stress.vocabulary import ATTRIBUTION_RULE, MARKET_OUTCOMES, PATH_ARRAYS, PATH_OUTCOMES, TRACE, Term
 
@@ -109,6 +110,8 @@ def render() -> str:
             for title, terms in (
                 ("Outcomes per path and cell", PATH_OUTCOMES),
                 ("Outcomes per path, cell and market", MARKET_OUTCOMES),
+                ("Events: counted per cell, with probabilities and intervals", EVENTS),
+                ("Constants of a cell", CELL_TERMS),
                 ("Trace of one path, per step and market", TRACE),
                 ("Arrays of a path", PATH_ARRAYS),
             )

@@ -1,0 +1,47 @@
+"""Small studies on both presets give the numbers they gave; a change of numbers needs its line in CHANGELOG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.golden.studies import ROOT, STUDIES, digest, measured, moved, stored, text_of, within
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_numbers_are_the_golden_ones(name):
+    golden, now = stored(name), measured(name)
+    assert golden.keys() == now.keys()
+    assert {variable: len(values) for variable, values in golden.items()} == {v: len(now[v]) for v in now}
+    wrong = {
+        variable: moved(variable, golden[variable], now[variable])
+        for variable in golden
+        if not all(within(variable, a, b) for a, b in zip(golden[variable], now[variable], strict=True))
+    }
+    assert not wrong, "largest relative moves; if they are meant: make golden"
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_golden_study_sees_every_event_it_is_meant_to_pin(name):
+    """A file of zeros would pin nothing."""
+    golden = stored(name)
+    assert max(golden["events_mutualised_loss"]) > 0
+    assert max(golden["events_adl"]) > 0
+    assert max(golden["mean_liquidated_notional"]) > 0
+
+
+def numerics_changed(changelog: str) -> str:
+    """Return the text under the first heading *Numerics changed*."""
+    return changelog.partition("### Numerics changed")[2].partition("\n#")[0]
+
+
+def test_changelog_says_how_the_golden_numbers_came_about():
+    """The digest covers every golden byte, so no number changes without a line that a person wrote."""
+    said = numerics_changed(Path(ROOT / "CHANGELOG.md").read_text())
+    assert f"golden `{digest()}`" in said, "run make golden, then write the line that it asks for"
+
+
+def test_files_are_written_as_make_golden_writes_them():
+    for name in STUDIES:
+        assert (ROOT / f"tests/golden/{name}.json").read_text() == text_of(stored(name))
