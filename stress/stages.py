@@ -71,10 +71,13 @@ CONTRACTS: dict[Stage, StageContract] = {
     ),
     Stage.MARGIN: StageContract(
         ("maintenance", "initial"),
-        meaning="maintenance(v, m, size, price) -> USD; initial(v, m, size, price) -> USD",
+        meaning="maintenance(v, m, size, price) -> USD; initial(v, m, size, price) -> USD; "
+        "bound(v, m, size, low, high) -> highest maintenance over a range of prices",
     ),
     Stage.TRIGGER: StageContract(
-        ("flag",), meaning="flag(v, a, equity, requirement, t) -> (liquidate now?, priority; lowest first)"
+        ("flag",),
+        meaning="flag(v, a, equity, requirement, t) -> (liquidate now?, priority; lowest first); "
+        "bound(v, a, equity, requirement) -> flags no account with at least this equity, at most this requirement",
     ),
     Stage.SIZE: StageContract(
         ("quantity",),

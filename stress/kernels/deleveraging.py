@@ -7,6 +7,7 @@ loss = allocated - gain + residual - overshoot, each a named column >= 0.
 from __future__ import annotations
 
 from stress.kernels.claims import defaultable, fund_balance, present_claim, record_bad_debt, record_passed
+from stress.kernels.culling import disturb
 from stress.kernels.jit import inlined, kernel
 from stress.kernels.ledger import equity, trade
 from stress.kernels.margin import assess, attribute_loss, bankruptcy_price
@@ -58,6 +59,7 @@ def deleverage(v, r, w, quantity, price, bankruptcy, t):
     residual = max(0.0, loss - paid)
     trade(v, r, -side * quantity, price)
     trade(v, w, side * quantity, price)
+    disturb(v)
     notional = quantity * v.markets[m]["mark"]
     out = v.out[0]
     out["adl_notional"] += notional

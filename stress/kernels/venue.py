@@ -76,6 +76,12 @@ VENUE_FIELDS = (
     ("round", "f8"),  # rounds played on this path
     ("outage", "i8"),  # action bits blocked by the scenario in this step
     ("suspects", "i8"),  # number of accounts in the scratch field `suspect` below
+    # culling (kernels.culling)
+    ("disturbed", "i8"),  # 1 = accounts outside the lists have changed
+    ("kept", "i8"),  # number of accounts that the wide box does not clear
+    ("candidates", "i8"),  # number of accounts to evaluate
+    ("narrow_since", "i8"),  # step in which the narrow box was laid
+    ("narrow_width", "f8"),  # its half width, fraction of price
 )
 MARKET_FIELDS = (
     ("world", "f8"),  # W
@@ -98,6 +104,14 @@ MARKET_FIELDS = (
     ("funding_index", "f8"),  # USD per base unit, + = longs have paid
     ("vault_flow", "f8"),  # USD that the vault received for what it sold less what it paid
     ("halted_until", "i8", (7,)),  # first step at which each action is allowed again
+    ("wide_low", "f8"),  # the two boxes of culling, on the mark and on the net mark
+    ("wide_high", "f8"),
+    ("wide_net_low", "f8"),
+    ("wide_net_high", "f8"),
+    ("low", "f8"),
+    ("high", "f8"),
+    ("net_low", "f8"),
+    ("net_high", "f8"),
     ("rows_start", "i8"),  # this market's part of Venue.market_rows
     ("rows_end", "i8"),
 )
@@ -108,6 +122,8 @@ ACCOUNT_FIELDS = (
     ("touched", "i8"),  # 1 once the account was liquidated on this path
     ("queue", "i8"),  # scratch: the accounts flagged in a round, and their priorities
     ("priority", "f8"),
+    ("kept", "i8"),  # scratch: the accounts that the wide box does not clear, and those to evaluate
+    ("candidate", "i8"),
     ("suspect", "i8"),  # scratch: the accounts that may default in a round, in order, the vault last
 )
 ROW_FIELDS = (

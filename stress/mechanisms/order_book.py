@@ -51,7 +51,7 @@ def execute(v, a, r, quantity, bankruptcy_price, equity, requirement, cover, t, 
         if v.terms[m]["additive"] == 0:
             slipped = (1.0 + g0) * (1.0 - side * cap) - 1.0
         else:
-            slipped = g0 - side * cap * v.markets[m]["mid"] / v.markets[m]["initial_price"]
+            slipped = g0 - side * cap * displaced(v, m, world, g0) / v.markets[m]["initial_price"]
         end = max(end, slipped) if side > 0.0 else min(end, slipped)
     room = side * (z0 - invert(v, m, end))  # flow; asked before x depth, which may be infinite
     if room <= 0.0:

@@ -11,6 +11,7 @@ Limits       outside_book takes no part; a haircut is immediate, not at withdraw
 from __future__ import annotations
 
 from stress.kernels.claims import can_share_losses, fund_balance, has_cash_claim, record_bad_debt, record_passed
+from stress.kernels.culling import disturb
 from stress.kernels.jit import kernel
 from stress.kernels.ledger import equity
 from stress.kernels.venue import BALANCE, HOLDERS, VAULT
@@ -62,6 +63,7 @@ def absorb(v, t, maintenance):
             v.accounts[a]["cash"] -= part
             if a == v.traders + VAULT:
                 v.venue[0]["vault_shared"] += part
+    disturb(v)
     return True
 
 

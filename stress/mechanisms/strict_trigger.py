@@ -43,10 +43,24 @@ def flag(v, a, equity, requirement, t):
     return True, 0.0
 
 
+@inlined
+def bound(v, a, equity, requirement):
+    """Tell whether no account with at least this equity and at most this requirement is flagged."""
+    return equity >= requirement
+
+
+@inlined
+def pending(v, a):
+    """Tell whether the account's breach is being timed: its end must be seen."""
+    return v.accounts[a]["breached_since"] >= 0
+
+
 MECHANISM = Mechanism(
     name="strict_trigger",
     stage=Stage.TRIGGER,
     parameters=StrictTrigger,
     kernels={"flag": flag},
+    bound=bound,
+    pending=pending,
     state=(StateField("breached_since", "account", "i8", "step", reset=-1),),
 )

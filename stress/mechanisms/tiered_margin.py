@@ -100,6 +100,12 @@ def maintenance(v, m, size, price):
     return notional * terms["maintenance_rate"][k] - terms["maintenance_deduction"][k]
 
 
+@inlined
+def bound(v, m, size, low, high):
+    """Highest maintenance requirement over prices in [low, high], USD: it does not fall with notional."""
+    return maintenance(v, m, size, high)
+
+
 @kernel
 def initial(v, m, size, price):
     """Initial requirement of one position, USD."""
@@ -116,4 +122,5 @@ MECHANISM = Mechanism(
     stage=Stage.MARGIN,
     parameters=TieredMargin,
     kernels={"maintenance": maintenance, "initial": initial},
+    bound=bound,
 )
