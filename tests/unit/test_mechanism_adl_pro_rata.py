@@ -23,6 +23,8 @@ from tests.venues import (
     run_one,
 )
 
+pytestmark = pytest.mark.interpreted
+
 
 def run(book, world=(100.0, 92.0), *, price="bankruptcy", when="negative_equity", fund=0.0, below=(), **paths):
     layers = [

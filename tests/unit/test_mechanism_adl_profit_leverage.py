@@ -11,6 +11,8 @@ from pydantic import ValidationError
 from stress.mechanisms.adl_profit_leverage import AdlProfitLeverage, choose
 from tests.venues import account_cash, at_rest, one_market_book, one_market_paths, protocol_of, row_of, run_one
 
+pytestmark = pytest.mark.interpreted
+
 ADL_RULE = {"rule": "adl_profit_leverage", "adl_price": "bankruptcy", "adl_when": "negative_equity"}
 
 

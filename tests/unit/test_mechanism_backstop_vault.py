@@ -23,6 +23,8 @@ from tests.venues import (
     run_one,
 )
 
+pytestmark = pytest.mark.interpreted
+
 MARGIN = {"rule": "tiered_margin", "markets": {"default": [{"leverage_cap": 16, "maintenance_to_initial_ratio": 0.5}]}}
 CRASH = [100.0, 96.0]
 

@@ -24,6 +24,8 @@ from tests.venues import (
     run_one,
 )
 
+pytestmark = pytest.mark.interpreted
+
 LONG = one_market_book([300.0], [100.0], [100.0])
 FEE = {"rule": "liquidation_fee", "liquidation_fee": 0.005}
 

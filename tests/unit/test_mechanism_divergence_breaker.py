@@ -9,6 +9,8 @@ from pydantic import ValidationError
 from stress.mechanisms.divergence_breaker import DivergenceBreaker
 from tests.venues import book_of, one_market_book, one_market_paths, paths_of, protocol_of, run_one, trace_one
 
+pytestmark = pytest.mark.interpreted
+
 # Long 10 at 100 with cash 40: below its requirement at 96.5, and still solvent there.
 LONG = one_market_book([40.0], [10.0], [100.0])
 EACH_STEP = {"rule": "premium_clamp_funding", "funding_interval": "60s", "interest": 0.01, "funding_clamp": 1.0}

@@ -11,6 +11,8 @@ from stress.kernels.venue import LIQUIDATE, ORACLE_UPDATE
 from stress.mechanisms.external_feed import ExternalFeed
 from tests.venues import one_market_book, one_market_paths, protocol_of, run_one, trace_one
 
+pytestmark = pytest.mark.interpreted
+
 FLAT = one_market_book([1e6], [1e-9], [100.0])
 WORLD = [100.0, 101.0, 102.0, 103.0, 104.0, 105.0, 106.0]
 

@@ -13,6 +13,8 @@ from pydantic import ValidationError
 from stress.mechanisms.fraction_with_cooldown import FractionWithCooldown
 from tests.venues import book_of, one_market_book, one_market_paths, paths_of, protocol_of, row_of, run_one
 
+pytestmark = pytest.mark.interpreted
+
 RULE = {"rule": "fraction_with_cooldown", "fraction": 0.2, "full_below": 100_000.0}
 LONG = one_market_book([8000.0], [2000.0], [100.0])
 

@@ -8,6 +8,8 @@ from pydantic import ValidationError
 from stress.mechanisms.full_size import FullSize
 from tests.venues import book_of, one_market_book, one_market_paths, paths_of, protocol_of, row_of, run_one
 
+pytestmark = pytest.mark.interpreted
+
 
 @pytest.mark.parametrize(("size", "price"), [(10.0, 96.5), (-10.0, 103.5)])
 def test_the_whole_position_goes_in_one_fill(size, price):

@@ -14,6 +14,8 @@ from stress.kernels.venue import INSURANCE_FUND
 from stress.mechanisms.insurance_fund import InsuranceFund, absorb, cover
 from tests.venues import account_cash, at_rest, one_market_book, one_market_paths, protocol_of, row_of, run_one
 
+pytestmark = pytest.mark.interpreted
+
 LONG = one_market_book([500.0], [100.0], [100.0])
 ANY = [{"rule": "order_book", "deficit_fill": "any"}]
 

@@ -10,6 +10,8 @@ from stress.kernels.impact import absorb_flow, displacement
 from stress.mechanisms.linear_impact import LinearImpact, average, inverse, response
 from tests.venues import at_rest, one_market_book, one_market_paths, protocol_of, row_of, run_one, trace_one
 
+pytestmark = pytest.mark.interpreted
+
 FLAT = one_market_book([1e6], [1e-9], [100.0])  # an account too small to matter
 
 

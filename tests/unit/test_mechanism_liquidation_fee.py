@@ -9,6 +9,8 @@ from stress.kernels.venue import COUNTERPARTIES, INSURANCE_FUND
 from stress.mechanisms.liquidation_fee import LiquidationFee, fee
 from tests.venues import account_cash, at_rest, one_market_book, one_market_paths, protocol_of, run_one
 
+pytestmark = pytest.mark.interpreted
+
 RULE = {"rule": "liquidation_fee", "liquidation_fee": 0.01}
 
 

@@ -12,6 +12,8 @@ from stress.kernels.venue import MARK_UPDATE
 from stress.mechanisms.median_of_three_mark import MedianOfThreeMark, mark
 from tests.venues import at_rest, one_market_book, one_market_paths, protocol_of, trace_one
 
+pytestmark = pytest.mark.interpreted
+
 MARK = {"rule": "median_of_three_mark"}
 FLAT = one_market_book([1e6], [1e-9], [100.0])
 KEEP = math.exp(-60 / 150)

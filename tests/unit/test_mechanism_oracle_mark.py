@@ -10,6 +10,8 @@ from stress.kernels.venue import MARK_UPDATE
 from stress.mechanisms.oracle_mark import OracleMark
 from tests.venues import one_market_book, one_market_paths, protocol_of, run_one, trace_one
 
+pytestmark = pytest.mark.interpreted
+
 FLAT = one_market_book([1e6], [1e-9], [100.0])
 
 

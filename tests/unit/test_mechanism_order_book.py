@@ -16,6 +16,8 @@ from stress.mechanisms.linear_impact import average, inverse, response
 from stress.mechanisms.order_book import OrderBook, execute
 from tests.venues import account_cash, at_rest, one_market_book, one_market_paths, protocol_of, row_of, run_one
 
+pytestmark = pytest.mark.interpreted
+
 RICH = 1e9  # equity that carries any loss
 
 

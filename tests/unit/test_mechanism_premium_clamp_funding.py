@@ -12,6 +12,8 @@ from stress.kernels.venue import FUND, MARKET_MAKERS
 from stress.mechanisms.premium_clamp_funding import PremiumClampFunding
 from tests.venues import one_market_book, one_market_paths, protocol_of, row_of, run_one
 
+pytestmark = pytest.mark.interpreted
+
 BOOK = one_market_book([5000.0, 5000.0], [10.0, -4.0], [100.0, 100.0], makers_equity=5000.0)
 
 

@@ -15,6 +15,8 @@ from stress.kernels.venue import MARKET_MAKERS, VAULT
 from stress.mechanisms.socialized_loss import SocializedLoss
 from tests.venues import account_cash, book_of, one_market_book, one_market_paths, paths_of, protocol_of, run_one
 
+pytestmark = pytest.mark.interpreted
+
 ANY = [{"rule": "order_book", "deficit_fill": "any"}]
 
 

@@ -10,6 +10,8 @@ from pydantic import ValidationError
 from stress.mechanisms.square_root_impact import SquareRootImpact, average, inverse, response
 from tests.venues import at_rest, one_market_book, one_market_paths, protocol_of, row_of, run_one
 
+pytestmark = pytest.mark.interpreted
+
 IMPACT = {"rule": "square_root_impact", "impact_at_depth": 0.01}
 
 

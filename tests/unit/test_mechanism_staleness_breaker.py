@@ -10,6 +10,8 @@ from stress.kernels.venue import ORACLE_UPDATE
 from stress.mechanisms.staleness_breaker import StalenessBreaker
 from tests.venues import one_market_book, one_market_paths, protocol_of, run_one
 
+pytestmark = pytest.mark.interpreted
+
 LONG = one_market_book([40.0], [10.0], [100.0])  # below its requirement at 96.5
 STEPS = 10
 

@@ -8,6 +8,8 @@ from pydantic import ValidationError
 from stress.mechanisms.strict_trigger import StrictTrigger, flag
 from tests.venues import at_rest, one_market_book, one_market_paths, protocol_of, row_of, run_one
 
+pytestmark = pytest.mark.interpreted
+
 # Long 64 at 100, requirement 2.5 %: at 96 it is 153.6, at 50 it is 80 (exact in binary).
 SIZE = 64.0
 

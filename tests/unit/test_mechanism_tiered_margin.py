@@ -13,6 +13,8 @@ from stress.config import load_protocol
 from stress.mechanisms.tiered_margin import MAX_TIERS, TieredMargin, initial, maintenance
 from tests.venues import at_rest, book_of, protocol_of
 
+pytestmark = pytest.mark.interpreted
+
 PRESET = load_protocol(Path(__file__).parents[2] / "configs" / "protocols" / "hyperliquid.yaml").margin
 
 # Three tiers. Initial 4 %, 8 %, 20 %; maintenance 2 %, 4 %, 15 %.

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from tests.venues import account_cash, one_market_book, one_market_paths, protocol_of, row_of, run_one
 
+pytestmark = pytest.mark.interpreted
+
 LONG_A, SHORT_B = 0, 1
 
 
