@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from tests.venues import account_cash, one_market_book, one_market_paths, protocol_of, row_of, run_one
 
 pytestmark = pytest.mark.interpreted
