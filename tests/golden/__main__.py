@@ -1,8 +1,8 @@
-"""Write the golden values anew and say by how much each variable moved (make golden)."""
+"""Write the golden values and README's table anew, and say by how much each variable moved (make golden)."""
 
 from __future__ import annotations
 
-from tests.golden.studies import STUDIES, digest, file_of, measured, moved, stored, text_of
+from tests.golden.studies import README, ROOT, STUDIES, digest, file_of, measured, moved, printed, stored, text_of
 
 
 def main() -> None:
@@ -17,6 +17,10 @@ def main() -> None:
             elif (largest := moved(variable, before[variable], values)) > 0:
                 print(f"  {variable:45s} {largest:.3g}")
         file_of(name).write_text(text_of(now))
+    page = ROOT / "README.md"
+    page.write_text(
+        README.sub(lambda found: found[1] + printed("reference") + "\n" + found[3].lstrip(), page.read_text())
+    )
     print(f"Under *Numerics changed* in CHANGELOG.md, say what moved, how much and why, with: golden `{digest()}`")
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import fnmatch
 import functools
 import hashlib
+import io
 import json
 import math
+import re
 import tempfile
 import tomllib
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
 
 import stress
 
@@ -85,3 +89,13 @@ def within(variable: str, golden: float, now: float) -> bool:
         return golden == now
     row = tolerance(variable)
     return abs(now - golden) <= row["absolute"] + row["relative"] * abs(golden)
+
+
+def printed(name: str) -> str:
+    """Return what a finished run prints on a terminal of 100 columns, without styles."""
+    console = Console(file=io.StringIO(), width=100, color_system=None)
+    finished(name).summary(console)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
+
+
+README = re.compile(r"(<!-- first look: written by make golden -->\n```text\n)(.*?)(\n?```\n<!-- end -->)", re.DOTALL)

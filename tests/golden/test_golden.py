@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
+from typing import Any
 
 import pytest
 
-from tests.golden.studies import ROOT, STUDIES, digest, measured, moved, stored, text_of, within
+from tests.golden.studies import (
+    README,
+    ROOT,
+    STUDIES,
+    digest,
+    finished,
+    measured,
+    moved,
+    printed,
+    stored,
+    text_of,
+    within,
+)
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -38,10 +51,26 @@ def numerics_changed(changelog: str) -> str:
 
 def test_changelog_says_how_the_golden_numbers_came_about():
     """The digest covers every golden byte, so no number changes without a line that a person wrote."""
-    said = numerics_changed(Path(ROOT / "CHANGELOG.md").read_text())
+    said = numerics_changed((ROOT / "CHANGELOG.md").read_text())
     assert f"golden `{digest()}`" in said, "run make golden, then write the line that it asks for"
 
 
 def test_files_are_written_as_make_golden_writes_them():
     for name in STUDIES:
         assert (ROOT / f"tests/golden/{name}.json").read_text() == text_of(stored(name))
+
+
+def test_readme_prints_what_its_command_prints():
+    shown = README.search((ROOT / "README.md").read_text())
+    assert shown is not None
+    assert shown[2] == printed("reference"), "make golden writes the table"
+
+
+def test_readme_python_gives_the_same_bytes(tmp_path, monkeypatch):
+    block = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(block[1], names)
+    assert names["run"].result_hash == finished("reference").result_hash
+    assert (names["run"].path / "report.html").is_file()
