@@ -35,30 +35,36 @@ def choose(v, r, side, rest, t):
     """Return the next winner row not yet asked for this bankrupt row, and its share of the rest.
 
     Rows are asked in order; each gives rest x own / (own + all eligible rows after it), which is the
-    same share for all, since what is left falls in the same proportion.
+    same share for all, since what is left falls in the same proportion. One pass over the market's rows
+    serves a whole bankrupt row: deleveraging changes no row but those already asked.
     """
     m = v.rows[r]["market"]
-    first = -1
-    total = 0.0
-    asked = v.markets[m]["asked_row"] if v.markets[m]["asked_for"] == r else -1
-    for k in range(v.markets[m]["rows_start"], v.markets[m]["rows_end"]):
+    market = v.markets[m]
+    if market["asked_for"] != r:
+        market["asked_for"] = r
+        market["asked_to"] = market["rows_start"]
+        market["winners_left"] = 0.0
+        market["last_winner"] = -1
+        for k in range(market["rows_start"], market["rows_end"]):
+            if is_winner(v, v.market_rows[k], side):
+                market["last_winner"] = k
+                market["winners_left"] += abs(v.rows[v.market_rows[k]]["size"])
+    for k in range(market["asked_to"], market["rows_end"]):
         w = v.market_rows[k]
-        if w > asked and is_winner(v, w, side):
-            if first < 0:
-                first = w
-            total += abs(v.rows[w]["size"])
-    if first < 0:
-        v.markets[m]["asked_for"] = -1
-        return -1, 0.0
-    own = abs(v.rows[first]["size"])
-    quantity = own if rest >= total else min(own, rest * own / total)
-    if own == total:
-        quantity = min(own, rest)  # the last winner takes what rounding left
-    v.markets[m]["asked_for"] = r
-    v.markets[m]["asked_row"] = first
-    if quantity >= rest:
-        v.markets[m]["asked_for"] = -1
-    return first, quantity
+        if is_winner(v, w, side):
+            own = abs(v.rows[w]["size"])
+            quantity = own
+            if rest < market["winners_left"]:
+                quantity = min(own, rest * own / market["winners_left"])
+            market["winners_left"] -= own
+            market["asked_to"] = k + 1
+            if k == market["last_winner"]:
+                quantity = min(own, rest)  # takes what rounding left
+            if quantity >= rest:
+                market["asked_for"] = -1
+            return w, quantity
+    market["asked_for"] = -1
+    return -1, 0.0
 
 
 @kernel
@@ -73,7 +79,9 @@ MECHANISM = Mechanism(
     parameters=AdlProRata,
     kernels={"absorb": absorb},
     state=(
-        StateField("asked_for", "market", "i8", "row", reset=-1),
-        StateField("asked_row", "market", "i8", "row", reset=-1),
+        StateField("asked_for", "market", "i8", "bankrupt row being deleveraged, -1 = none", reset=-1),
+        StateField("asked_to", "market", "i8", "position in market_rows of the next row to ask"),
+        StateField("last_winner", "market", "i8", "position of the last eligible row", reset=-1),
+        StateField("winners_left", "market", "f8", "base units of eligible rows not yet asked"),
     ),
 )
