@@ -46,7 +46,7 @@ CELL_TERMS: tuple[Term, ...] = (
     Term("open_interest", "f8", "USD", ">= 0", "open interest carried at t = 0, long side, at the marks", "sweep"),
     Term("gross_notional", "f8", "USD", ">= 0", "notional of all rows at t = 0", "sweep"),
     Term("trader_equity", "f8", "USD", "signed", "equity of all traders at t = 0", "sweep"),
-    Term("vault_equity", "f8", "USD", ">= 0", "equity of the backstop vault at t = 0", "sweep"),
+    Term("vault_equity_at_start", "f8", "USD", ">= 0", "equity of the backstop vault at t = 0", "sweep"),
     Term("fund", "f8", "USD", ">= 0", "balance of the insurance fund at t = 0", "sweep"),
     Term("loss_floor", "f8", "USD", ">= 0", "a mutualised loss must exceed it to count as an event", "sweep"),
     Term("vault_loss_floor", "f8", "USD", ">= 0", "a default loss of the vault must exceed it to count for the event", "sweep"),
@@ -204,6 +204,9 @@ def read_record(file: Path) -> Record:
 
 # --------------------------------------------------------------------------------------- merge
 
+_OWN_NAMES = {"paths", "failed", "market", "block", "component", "bin", "bin_edge", "row"}
+_OWN_NAMES |= {term.name for term in CELL_TERMS}
+
 
 class Layout(NamedTuple):
     """The shape of a run: axes by name with their values, markets, paths per path point, block size."""
@@ -243,6 +246,17 @@ class Layout(NamedTuple):
         """Return the first path of a block and how many it has at this path point (0: none)."""
         first = block * self.block_paths
         return first, max(0, min(self.block_paths, self.paths[path_point] - first))
+
+
+def refuse_axes(layout: Layout) -> None:
+    """Raise where an axis has a name that the store needs itself."""
+    for name in (*layout.path_axes, *layout.cell_axes):
+        if name in _OWN_NAMES:
+            raise StoreError(
+                "an axis cannot have the name of an array of the store",
+                key=f"axes.{name}",
+                fix=f"name its rule or a market too, such as RULE.{name}",
+            )
 
 
 class Piece(NamedTuple):

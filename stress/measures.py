@@ -116,8 +116,7 @@ class Difference(NamedTuple):
         return self.low > 0 or self.high < 0
 
     def __str__(self) -> str:
-        text = f"{self.value:+.3%} [{self.low:+.3%}, {self.high:+.3%}]"
-        return text if self.p_value is None else f"{text} p = {self.p_value:.2g}"
+        return f"{self.value:+.2%} [{self.low:+.2%}, {self.high:+.2%}]"
 
 
 def paired_difference(

@@ -113,7 +113,7 @@ def prepare(study: config.Study, results: Path | str, name: str | None = None) -
     if place.finished:
         return place
     working = Path(place.working)
-    if final.exists() and not working.exists():
+    if (final / "blocks").exists() and not working.exists():
         # Finished with failures: it becomes unfinished again, and only what failed is done again.
         final.rename(working)
     (working / "blocks").mkdir(parents=True, exist_ok=True)
@@ -138,6 +138,8 @@ def sweep_blocks(
     started = time.perf_counter()
     working = Path(place.working)
     with lock(working):
+        if place.finished:  # by another process, after this one had looked
+            return Swept(0, 0, 0.0, 0.0, 0.0)
         bench = sweep.workbench(working, place.study_hash)
         todo = bench.tasks()
         if seed is not None:
@@ -163,6 +165,9 @@ def finalize(place: Place, swept: Swept, *, seconds_before: float = 0.0) -> Run:
     started = time.perf_counter()
     working, final = Path(place.working), Path(place.final)
     with lock(working):
+        if place.finished:
+            shutil.rmtree(working)
+            return open_run(final)
         bench = sweep.workbench(working, place.study_hash)
         named: dict[tuple[str, str], list[str]] = {}
         for task, failure in swept.lost:
@@ -211,6 +216,7 @@ def finalize(place: Place, swept: Swept, *, seconds_before: float = 0.0) -> Run:
             shutil.rmtree(working / "blocks")
         sweep.forget(working)
         working.rename(final)
+        (final / "lock").unlink()
     return open_run(final)
 
 
@@ -430,12 +436,10 @@ def comparison_table(comparisons: list[Comparison]) -> Any:
     """Return what `rich` prints of a comparison."""
     from rich.table import Table
 
-    table = Table("cell", "scenario", "first", "second", "second - first, 95 %", "paths in common", "method")
+    table = Table("cell", "scenario", "first", "second", "second - first", "paths in common", caption="95 % intervals")
     for one in comparisons:
-        difference = one.difference
-        table.add_row(
-            one.cell, one.scenario, one.first, one.second, str(difference), f"{difference.paths:,}", difference.method
-        )
+        paths = f"{one.difference.paths:,}" if one.difference.paths else "none: independent runs"
+        table.add_row(one.cell, one.scenario, one.first, one.second, str(one.difference), paths)
     return table
 
 
@@ -479,7 +483,13 @@ def write_whole(file: Path, content: bytes) -> None:
 @contextlib.contextmanager
 def lock(working: Path) -> Iterator[None]:
     """Hold the working folder for this process; the kernel lets go when the process dies, however it dies."""
-    with (working / "lock").open("a+") as stream:
+    try:
+        stream = (working / "lock").open("a+")
+    except FileNotFoundError:
+        raise StoreError(
+            "another process has just finished this run", file=str(working), fix="run the same command again to see it"
+        ) from None
+    with stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from stress import accounts, design, engine, paths
+from stress import accounts, design, engine, grid, paths
 from stress.config import Protocol, Study, load_study
 from stress.errors import StoreError
 from stress.paths import PathSource
@@ -39,6 +40,7 @@ class Workbench:
         self.study = study
         self.plan = design.plan(study)
         self.layout = layout(study, self.plan)
+        grid.refuse_axes(self.layout)
         self._lock = threading.RLock()
         self._built: dict[tuple[Any, ...], Any] = {}
         # Seconds that this process has spent on compiling so far.
@@ -65,9 +67,10 @@ class Workbench:
         return self._once(("source", point), lambda: self._compose(self.plan.path_points[point]))
 
     def _compose(self, point: design.PathPoint) -> PathSource:
+        """Compose a source and draw one path from it, so that compiling is done and timed here."""
         study, scenario = self.study, point.scenario
         history = read_prices(study.locate(scenario.replay)) if scenario.kind == "replay" else None
-        return paths.compose(
+        source = paths.compose(
             study.market,
             scenario,
             markets=study.markets,
@@ -77,6 +80,15 @@ class Workbench:
             axes=point.axes,
             history=history,
         )
+        with self._timed():
+            source.generate(0, 1)
+        return source
+
+    @contextlib.contextmanager
+    def _timed(self) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self.seconds_compile += time.perf_counter() - began
 
     def cell(self, point: int, index: int) -> BuiltCell:
         """Return a cell; its book is made at the prices of t = 0 of the path point."""
@@ -102,7 +114,7 @@ class Workbench:
             "open_interest": interest,
             "gross_notional": built.gross_notional,
             "trader_equity": float(book.equity(prices).sum()),
-            "vault_equity": built.vault_equity,
+            "vault_equity_at_start": built.vault_equity,
             "fund": built.fund,
             "loss_floor": study.loss_floor * interest,
             "vault_loss_floor": study.vault_loss_floor * built.vault_equity,
@@ -141,9 +153,8 @@ class Workbench:
         return self._once(("engine", composed.rules), lambda: self._compile(composed, built))
 
     def _compile(self, composed: engine.Engine, built: BuiltCell) -> engine.Engine:
-        began = time.perf_counter()
-        engine.simulate(composed, built.cell, self.source(0).generate(0, 1))
-        self.seconds_compile += time.perf_counter() - began
+        with self._timed():
+            engine.simulate(composed, built.cell, self.source(0).generate(0, 1))
         return composed
 
 

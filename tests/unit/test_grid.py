@@ -197,3 +197,8 @@ def test_a_store_of_another_schema_or_with_changed_arrays_is_refused(tmp_path):
         grid.read(tmp_path / "b.zarr")
     with pytest.raises(StoreError, match="no finished grid"):
         grid.read(tmp_path / "c.zarr")
+
+
+def test_an_axis_cannot_take_the_name_of_a_result():
+    with pytest.raises(StoreError, match=r"axes\.open_interest"):
+        grid.refuse_axes(LAYOUT._replace(cell_axes={"open_interest": (1.0, 2.0)}))
