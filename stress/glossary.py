@@ -80,7 +80,7 @@ INVARIANTS = (
     ("I6", "the trigger is strict: equity equal to the requirement does not liquidate"),
     ("I7", "up to the first exhaustion all fund sizes share the path"),
     ("I8", "any grouping and order of blocks gives the same bytes"),
-    ("I9", "the culled engine equals the exhaustive one, bit for bit (there is only the exhaustive one yet)"),
+    ("I9", "the culled engine equals the exhaustive one, bit for bit"),
     ("I10", "`cover_shortage` restores its target in one fill at a constant price"),
 )
 

@@ -19,7 +19,7 @@ from typing import Any
 
 PACKAGE = Path(__file__).parent
 # Sources that cannot move a number in the store.
-_PRESENTATION = ("report", "cli.py", "__main__.py")
+_PRESENTATION = ("report", "glossary.py", "cli.py", "__main__.py")
 # Libraries whose version can: they generate, compile, sum or store.
 _NUMERICAL = ("numpy", "numba", "llvmlite", "scipy")
 _OTHERS = ("xarray", "zarr", "pandas", "pyarrow", "pydantic", "distributed", "prefect")
