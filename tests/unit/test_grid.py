@@ -9,7 +9,7 @@ import xarray as xr
 
 from stress import grid, measures
 from stress.errors import StoreError
-from stress.grid import Layout, Piece
+from stress.grid import Layout, Piece, merging
 from stress.vocabulary import MARKET_OUTCOMES, PATH_OUTCOMES, SCHEMA_VERSION
 
 PATHS = np.dtype([(term.name, term.dtype) for term in PATH_OUTCOMES])
@@ -133,7 +133,7 @@ def test_a_missing_block_marks_its_cells():
 
 
 def test_loss_rows_beyond_the_cap_leave_the_largest(monkeypatch):
-    monkeypatch.setattr(grid, "LOSS_ROWS", 6 * 3)
+    monkeypatch.setattr(merging, "LOSS_ROWS", 6 * 3)
     data, losses = grid.merge(LAYOUT, pieces())
     assert losses.attrs["rows_per_cell_at_most"] == 3
     mine = losses.where((losses["cell"] == 1) & (losses["path_point"] == 0), drop=True)
