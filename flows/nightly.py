@@ -50,12 +50,10 @@ class Alert:
 def alerts(run: runs.Run, changes: list[runs.Comparison]) -> list[Alert]:
     """Return every breach: the current cell against the tolerance, named cells against the last run."""
     found = []
-    tolerance = run.study.tolerance
-    index = run.plan.current_index
+    tolerance, index = run.study.tolerance, run.plan.current_index
     if index is not None and tolerance is not None:
-        cell = dict(zip(run.plan.cell_axes, index, strict=True))
         for point in run.plan.path_points:
-            at = run.data.isel(dict(zip(run.plan.path_axes, point.index, strict=True)) | cell)
+            at = run.data.isel(run.place(point.index, index))
             events, paths = int(at[f"events_{tolerance.measure}"]), int(at["paths"])
             scenario = ", ".join(str(value) for value in point.values.values())
             if reason := _breach(events, paths, tolerance.probability, tolerance.confidence, point.scenario.kind):
@@ -88,9 +86,10 @@ def compare(folder: str) -> list[runs.Comparison]:
     runs.write_whole(pointer, json.dumps({"run": here.name, "previous": last}).encode())
     if last is None:
         return []
-    return runs.compare(
-        runs.open_run(here.parent / last), runs.open_run(here), runs.open_run(here).study.tolerance.measure
-    )
+    now = runs.open_run(here)
+    tolerance = now.study.tolerance
+    event = "mutualised_loss" if tolerance is None else tolerance.measure
+    return runs.compare(runs.open_run(here.parent / last), now, event)
 
 
 @task(cache_policy=NO_CACHE)
@@ -162,24 +161,25 @@ def command(
     cron: When to run, in UTC.
     every: Run at this interval instead of by cron, such as 6h.
     """
-    arguments = {
-        "study": study,
-        "results": results,
-        "market_data": data_folder(market_data),
-        "scheduler": scheduler,
-        "workers": workers,
-    }
+    data = data_folder(market_data)
     if serve:
-        load_study(study, market_data=arguments["market_data"])  # an error now, not at three in the morning
+        load_study(study, market_data=data)  # an error now, not at three in the morning
         if "PREFECT_API_URL" not in os.environ:
             raise StressError(
                 "a schedule needs a running Prefect server",
                 key="PREFECT_API_URL",
                 fix="run `prefect server start` and set PREFECT_API_URL=http://127.0.0.1:4200/api",
             )
+        arguments = {
+            "study": study,
+            "results": results,
+            "market_data": data,
+            "scheduler": scheduler,
+            "workers": workers,
+        }
         nightly.serve(name="nightly", limit=1, schedules=[_schedule(cron, every)], parameters=arguments)
         return
-    raised = nightly(**arguments)
+    raised = nightly(study, results, data, scheduler, workers)
     for line in raised:
         print(line)
     if raised:

@@ -144,28 +144,27 @@ def paired_difference(
     if not total:
         raise StoreError("two cells without a common path cannot be compared")
     value = float((b - a).sum() / total)
-    # Two bounds at once: each gets half of the error.
-    half_confidence = 1 - (1 - confidence) / 2
-    p_value = None
+    only_a, only_b, p_value, differing = None, None, None, float(np.abs(b - a).sum())
     if discordant is not None:
-        p_value = float(stats.binomtest(discordant[1], sum(discordant)).pvalue) if sum(discordant) else 1.0
-    enough = (
-        sum(discordant) >= _FEWEST_DISCORDANT if discordant is not None else np.abs(b - a).sum() >= _FEWEST_DISCORDANT
-    )
-    if enough and (n > 0).sum() >= _FEWEST_BLOCKS:
-        used = n > 0
+        only_a, only_b = discordant
+        differing = only_a + only_b
+        p_value = float(stats.binomtest(only_b, only_a + only_b).pvalue) if differing else 1.0
+    used = n > 0
+    blocks = int(used.sum())
+    method: Literal["blocks", "discordant pairs", "marginal bounds"]
+    if differing >= _FEWEST_DISCORDANT and blocks >= _FEWEST_BLOCKS:
         residual = (b - a)[used] - value * n[used]
-        blocks = int(used.sum())
         error = math.sqrt(float(residual @ residual) * blocks / (blocks - 1)) / total
         half = float(stats.t.ppf(0.5 + confidence / 2, blocks - 1)) * error
         low, high, method = value - half, value + half, "blocks"
     else:
-        pair = discordant if discordant is not None else (a.sum(), b.sum())
-        (low_a, high_a), (low_b, high_b) = (clopper_pearson(count, total, half_confidence) for count in pair)
+        counts, method = (
+            ((a.sum(), b.sum()), "marginal bounds") if discordant is None else (discordant, "discordant pairs")
+        )
+        # Two bounds at once: each gets half of the error.
+        (low_a, high_a), (low_b, high_b) = (clopper_pearson(x, total, (1 + confidence) / 2) for x in counts)
         low, high = float(low_b - high_a), float(high_b - low_a)
-        method = "marginal bounds" if discordant is None else "discordant pairs"
-    known = (None, None) if discordant is None else discordant
-    return Difference(value, low, high, int(total), method, *known, p_value)  # type: ignore[arg-type]
+    return Difference(value, low, high, int(total), method, only_a, only_b, p_value)
 
 
 def independent_difference(
@@ -340,37 +339,38 @@ def compare_cells(
     axis. Blocks are common where the hashes of their paths are equal; without any, the difference is
     that of two independent runs and its `paths` is 0.
     """
-    counts, paths, hashes, rows = [], [], [], []
-    for (data, losses), at in ((a, at_a), (b, at_b)):
-        path_at = {name: at[name] for name in data.attrs["path_axes"]}
+    events, paths, hashes = [], [], []
+    for (data, _), at in ((a, at_a), (b, at_b)):
         cell = data.isel(at)
-        counts.append(cell[f"block_events_{event}"].sum("component").values)
+        events.append(cell[f"block_events_{event}"].sum("component").values)
         paths.append(cell["block_paths"].values)
-        hashes.append(data["path_hash"].isel(path_at).values)
-        rows.append(_event_paths(data, losses, at, event))
-    blocks = min(len(count) for count in counts)
+        hashes.append(data["path_hash"].isel({name: at[name] for name in data.attrs["path_axes"]}).values)
+    blocks = min(len(counts) for counts in events)
     common = (hashes[0][:blocks] == hashes[1][:blocks]) & (paths[0][:blocks] == paths[1][:blocks])
     common &= paths[0][:blocks] > 0
     if not common.any():
-        totals = [(int(count.sum()), int(path.sum())) for count, path in zip(counts, paths, strict=True)]
+        totals = [(int(x.sum()), int(n.sum())) for x, n in zip(events, paths, strict=True)]
         return independent_difference(*totals[0], *totals[1], confidence)
+    found_a, found_b = _event_paths(*a, at_a, event), _event_paths(*b, at_b, event)
     discordant = None
-    if rows[0] is not None and rows[1] is not None:
+    if found_a is not None and found_b is not None:
         size = int(a[0].attrs["block_paths"])
-        kept = [{path for path in found if path // size < blocks and common[path // size]} for found in rows]
-        discordant = (len(kept[0] - kept[1]), len(kept[1] - kept[0]))
-    pair = (count[:blocks][common] for count in counts)
-    return paired_difference(*pair, paths[0][:blocks][common], discordant, confidence)
+        only = [
+            sum(common[path // size] for path in one if path // size < blocks)
+            for one in (found_a - found_b, found_b - found_a)
+        ]
+        discordant = (int(only[0]), int(only[1]))
+    return paired_difference(
+        events[0][:blocks][common], events[1][:blocks][common], paths[0][:blocks][common], discordant, confidence
+    )
 
 
 def _event_paths(data: xr.Dataset, losses: xr.Dataset, at: Mapping[str, int], event: str) -> set[int] | None:
     """Return the ids of the paths with the event, or None where rows of the cell were dropped."""
-    point = np.ravel_multi_index(
-        [at[name] for name in data.attrs["path_axes"]], [data.sizes[name] for name in data.attrs["path_axes"]]
+    point, cell = (
+        int(np.ravel_multi_index([at[name] for name in axes], [data.sizes[name] for name in axes])) if axes else 0
+        for axes in (data.attrs["path_axes"], data.attrs["cell_axes"])
     )
-    cell = 0
-    if axes := data.attrs["cell_axes"]:
-        cell = np.ravel_multi_index([at[name] for name in axes], [data.sizes[name] for name in axes])
     mine = (losses["path_point"].values == point) & (losses["cell"].values == cell)
     if int(mine.sum()) < int(data["paths_with_loss"].isel(at)):
         return None

@@ -42,7 +42,7 @@ def reduce_cell(paths: np.ndarray, markets: np.ndarray, events: np.ndarray, firs
     loss = paths["mutualised_loss"]
     kept = np.flatnonzero(events.any(axis=1) | (loss > 0) | (paths["peak_uncovered_loss"] > 0))
     record: Record = {
-        "paths": np.int64(len(paths)),
+        "paths": np.array(len(paths), np.int64),
         "events": events.sum(axis=0, dtype=np.int64),
         "sums": sums,
         "spreads": np.array([math.fsum(row) for row in deviations]),
@@ -52,8 +52,8 @@ def reduce_cell(paths: np.ndarray, markets: np.ndarray, events: np.ndarray, firs
         "histogram": np.bincount(
             np.searchsorted(BIN_EDGES, loss, side="right") - 1, minlength=len(BIN_EDGES) - 1
         ).astype(np.int64),
-        "worst": np.float64(loss.max(initial=0.0)),
-        "residual": np.float64(paths["ledger_residual"].max(initial=0.0)),
+        "worst": np.array(loss.max(initial=0.0)),
+        "residual": np.array(paths["ledger_residual"].max(initial=0.0)),
         "loss_path": first_path + kept,
         "loss_weight": np.full(len(kept), NOMINAL_WEIGHT, np.int64),
         "loss_events": (events[kept] @ (1 << np.arange(len(EVENTS)))).astype(np.int64),
@@ -66,14 +66,14 @@ def reduce_cell(paths: np.ndarray, markets: np.ndarray, events: np.ndarray, firs
 def empty_cell(markets: int) -> Record:
     """Return the record of a cell that failed: no paths, sums that are not numbers, no rows."""
     record: Record = {
-        "paths": np.int64(0),
+        "paths": np.array(0, np.int64),
         "events": np.zeros(len(EVENTS), np.int64),
         "sums": np.full(len(AVERAGED), np.nan),
         "spreads": np.full(len(AVERAGED), np.nan),
         "market_sums": np.full((len(MARKET_OUTCOMES), markets), np.nan),
         "histogram": np.zeros(len(BIN_EDGES) - 1, np.int64),
-        "worst": np.float64(np.nan),
-        "residual": np.float64(np.nan),
+        "worst": np.array(np.nan),
+        "residual": np.array(np.nan),
     }
     for term in LOSS_TERMS[1:]:
         record[f"loss_{term.name}"] = np.zeros(0, term.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,36 +32,29 @@ def compare(first: Run, second: Run, event: str = "mutualised_loss") -> list[Com
         raise StoreError("is not an event of the store", key="event", value=event, fix="one of " + ", ".join(names))
     found = []
     for name in ("current", "proposed"):
-        cells = [list(run.data.attrs[f"{name}_index"]) for run in (first, second)]
-        if not all(len(cell) == len(run.plan.cell_axes) for cell, run in zip(cells, (first, second), strict=True)):
+        cells = getattr(first.plan, f"{name}_index"), getattr(second.plan, f"{name}_index")
+        if None in cells:
             continue
         for point in first.plan.path_points:
             other = next((p for p in second.plan.path_points if p.values == point.values), None)
             if other is None:
                 continue
-            at = [
-                dict(zip((*run.plan.path_axes, *run.plan.cell_axes), (*p.index, *cell), strict=True))
-                for run, p, cell in zip((first, second), (point, other), cells, strict=True)
-            ]
-            counts = [
-                (int(run.data[f"events_{event}"].isel(place)), int(run.data["paths"].isel(place)))
-                for run, place in zip((first, second), at, strict=True)
-            ]
-            if not all(paths for _, paths in counts):
+            at_first, at_second = first.place(point.index, cells[0]), second.place(other.index, cells[1])
+            one, two = _estimate(first, at_first, event), _estimate(second, at_second, event)
+            if one is None or two is None:
                 continue  # a failed cell is named in its own report
-            pair = ((first.data, first.losses), (second.data, second.losses))
-            difference = measures.compare_cells(*pair, *at, event)
-            found.append(
-                Comparison(
-                    name,
-                    ", ".join(str(value) for value in point.values.values()),
-                    *(measures.describe_estimate(*count) for count in counts),
-                    difference,
-                )
+            difference = measures.compare_cells(
+                (first.data, first.losses), (second.data, second.losses), at_first, at_second, event
             )
+            found.append(Comparison(name, ", ".join(map(str, point.values.values())), one, two, difference))
     if not found:
         raise StoreError("the two runs share no scenario and no named cell", file=f"{first.path}, {second.path}")
     return found
+
+
+def _estimate(run: Run, at: Mapping[str, int], event: str) -> str | None:
+    events, paths = (int(run.data[name].isel(at)) for name in (f"events_{event}", "paths"))
+    return measures.describe_estimate(events, paths) if paths else None
 
 
 def comparison_table(comparisons: list[Comparison]) -> Any:

@@ -78,6 +78,10 @@ class Run:
         point = next(i for i, p in enumerate(self.plan.path_points) if p.values["scenario"] == scenario)
         return trace(self.bench, point, self.cell_number(cell), path)
 
+    def place(self, point: tuple[int, ...], cell: tuple[int, ...]) -> dict[str, int]:
+        """Return the position on every axis of the store of a path point and a cell."""
+        return dict(zip((*self.plan.path_axes, *self.plan.cell_axes), (*point, *cell), strict=True))
+
     def cell_number(self, cell: Mapping[str, int]) -> int:
         """Return the number of a cell from its position on every cell axis."""
         shape = self.bench.layout.cell_shape

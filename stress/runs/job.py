@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import json
 import os
+import random
 import shutil
 import sys
 import time
@@ -13,8 +14,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from stress import config, grid, measures, provenance, sweep
 from stress.errors import StressError
@@ -91,7 +90,7 @@ def sweep_blocks(
         bench = sweep.workbench(working, place.study_hash)
         todo = bench.tasks()
         if seed is not None:
-            np.random.default_rng(seed).shuffle(todo)  # type: ignore[arg-type]
+            random.Random(seed).shuffle(todo)
         receipts = []
         for receipt in sweep.execute(todo, working, map_function):
             receipts.append(receipt)

@@ -15,7 +15,7 @@ from stress.errors import InvariantViolation
 from stress.grid import Piece, Record
 from stress.kernels.venue import PathBlock
 from stress.sweep.plan import Receipt, Task
-from stress.sweep.workbench import Workbench, workbench
+from stress.sweep.workbench import BuiltCell, Workbench, workbench
 
 # Paths generated at a time: bounds memory, never shows in a result.
 CHUNK = 32
@@ -64,6 +64,7 @@ class _Cell:
         self.bench, self.point, self.index = bench, point, index
         self.constants: dict[str, float] = {}
         self.failure: dict[str, str] | None = None
+        self._built: BuiltCell | None = None
         self._paths: list[np.ndarray] = []
         self._markets: list[np.ndarray] = []
 
@@ -71,9 +72,10 @@ class _Cell:
         if self.failure is not None:
             return
         try:
-            built = self.bench.cell(self.point, self.index)
-            self.constants = built.constants
-            outcome = engine.simulate(self.bench.compiled(built), built.cell, block)
+            if self._built is None:
+                self._built = self.bench.cell(self.point, self.index)
+                self.constants = self._built.constants
+            outcome = engine.simulate(self.bench.compiled(self._built), self._built.cell, block)
             refuse_violations(outcome.paths, block.first_path)
         except Exception as error:  # noqa: BLE001 - whatever a cell raises is recorded and the rest completes
             self.failure = describe_failure(error)
@@ -136,7 +138,7 @@ class _PathHash:
 
     def update(self, block: PathBlock) -> None:
         for name, state in self._fields.items():
-            state.update(np.ascontiguousarray(getattr(block, name)))
+            state.update(np.ascontiguousarray(getattr(block, name)).data)
 
     def hexdigest(self) -> str:
         return hashlib.blake2b(b"".join(s.digest() for s in self._fields.values()), digest_size=16).hexdigest()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +21,7 @@ class _Rates(NamedTuple):
 
 
 @functools.cache
-def _over_rows(rule: str) -> Callable[..., None]:
+def _over_rows(rule: str) -> Any:
     initial = shelf()[rule].kernels["initial"]
 
     @entry
@@ -30,7 +29,7 @@ def _over_rows(rule: str) -> Callable[..., None]:
         for r in range(len(size)):
             out[r] = initial(v, market[r], size[r], price[r])
 
-    return over_rows  # type: ignore[no-any-return]
+    return over_rows
 
 
 def initial_margin(protocol: Protocol, markets: tuple[str, ...], step: float) -> InitialMargin:

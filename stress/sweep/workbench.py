@@ -91,12 +91,11 @@ class Workbench:
         self.seconds_compile += time.perf_counter() - began
 
     def cell(self, point: int, index: int) -> BuiltCell:
-        """Return a cell; its book is made at the prices of t = 0 of the path point."""
-        prices = self.source(point).initial_prices
-        return self._once(("cell", prices.tobytes(), index), lambda: self._build_cell(self.plan.cells[index], prices))
+        """Build a cell, with its book at the prices of t = 0 of the path point.
 
-    def _build_cell(self, cell: design.CellPoint, prices: np.ndarray) -> BuiltCell:
-        study = self.study
+        It is not kept: building takes milliseconds, and a grid may have more cells than memory holds.
+        """
+        study, cell, prices = self.study, self.plan.cells[index], self.source(point).initial_prices
         proposed = self._initial_margin(cell.protocol)
         book = accounts.respond(
             self.book(cell, prices),
