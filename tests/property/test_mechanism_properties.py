@@ -299,6 +299,9 @@ def test_tiered_margin_is_the_sum_of_its_parts_continuous_and_rising_and_below_i
         assert maintain == pytest.approx(sum(p * m for p, m in zip(parts, shares, strict=True)), rel=1e-9, abs=1e-9)
         assert maintain < open_with or notional == 0.0 or notional < 1e-300
         required.append(maintain)
+        # The bound over a range of prices is the requirement at its worst.
+        inside = tiered_margin.maintenance(v, 0, side * notional / 100.0, 80.0)
+        assert inside <= maintain == tiered_margin.bound(v, 0, side * notional / 100.0, 60.0, 100.0)
     steepest = max(1.0 / tier["leverage_cap"] for tier in tiers)
     for (n0, n1), (m0, m1) in zip(itertools.pairwise(points), itertools.pairwise(required), strict=True):
         assert -1e-9 <= m1 - m0 <= steepest * (n1 - n0) + 1e-9  # rises, and nowhere by a jump

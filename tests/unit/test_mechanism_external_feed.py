@@ -84,6 +84,14 @@ def test_a_venue_that_takes_no_updates_keeps_the_last_by_the_time_of_the_venue()
     assert oracle_of(oracle_delay="0s", venue_outage=other) == WORLD
 
 
+def test_a_breaker_stops_the_update_of_the_next_step_and_no_other():
+    # V is 30 % off in step 1; the breaker sees it after the update of step 1, so that of step 2 is lost.
+    breaker = {"rule": "divergence_breaker", "divergence_limit": 0.25, "divergence_blocks": ["oracle_update"]}
+    paths = one_market_paths(WORLD, premium=[0.0, 0.3, 0.0, 0.0, 0.0, 0.0, 0.0])
+    trace = trace_one(protocol_of(breakers=[breaker]), FLAT, paths)
+    assert trace["oracle_price"].tolist() == [100.0, 101.0, 101.0, 103.0, 104.0, 105.0, 106.0]
+
+
 def test_the_step_of_the_observation_is_kept():
     protocol = protocol_of(oracle={"rule": "external_feed", "oracle_delay": "60s", "heartbeat": "180s"})
     venue, _ = run_one(protocol, FLAT, one_market_paths(WORLD))

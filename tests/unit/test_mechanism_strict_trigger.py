@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from stress.mechanisms.strict_trigger import StrictTrigger, flag
+from stress.mechanisms.strict_trigger import StrictTrigger, bound, flag, pending
 from tests.venues import at_rest, one_market_book, one_market_paths, protocol_of, row_of, run_one
 
 pytestmark = pytest.mark.interpreted
@@ -73,6 +73,19 @@ def test_the_queue_is_by_account_id_or_by_lowest_ratio():
         venue, _ = run_one(protocol_of(trigger=trigger, impact=impact, execution=execution), book, paths)
         closed[queue] = [name for name in ("A0", "A1") if row_of(venue, name)[0] == pytest.approx(0.0, abs=1e-9)]
     assert closed == {"account_id": ["A0"], "lowest_ratio": ["A1"]}
+
+
+def test_what_the_bound_clears_is_not_flagged_and_a_running_latency_is_watched():
+    trigger = {"rule": "strict_trigger", "keeper_latency": "120s"}
+    venue = at_rest(protocol_of(trigger=trigger), one_market_book([1e6], [1.0], [100.0]), [100.0])
+    assert bound(venue, 0, 5.0, 5.0)
+    assert not bound(venue, 0, 4.999, 5.0)
+    assert not pending(venue, 0)
+    assert flag(venue, 0, 4.0, 5.0, 3) == (False, 0.0)  # the latency runs from step 3
+    assert pending(venue, 0)
+    assert flag(venue, 0, 4.0, 5.0, 5) == (True, 0.0)
+    assert flag(venue, 0, 5.0, 5.0, 6) == (False, 0.0)
+    assert not pending(venue, 0)
 
 
 def test_the_priority_is_the_ratio():
