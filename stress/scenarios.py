@@ -171,8 +171,8 @@ def _name(kind: str, fields: Mapping[str, Any]) -> str:
 def _fix(kind: str, error: Any) -> str | None:
     if error["type"] != "extra_forbidden":
         return None
-    model = {"regime": RegimeScenario, "replay": ReplayScenario, "shock": ShockScenario}[kind]
-    known = [info.alias or name for name, info in model.model_fields.items()]
+    models: dict[str, type[BaseModel]] = {"regime": RegimeScenario, "replay": ReplayScenario, "shock": ShockScenario}
+    known = [info.alias or name for name, info in models[kind].model_fields.items()]
     return did_you_mean(str(error["loc"][-1]), known)
 
 

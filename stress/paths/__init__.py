@@ -206,6 +206,7 @@ class PathSource:
                     fix="ask for path 0 only",
                 )
             return self.fixed
+        assert self.terms is not None  # a source has terms or is fixed
         shape = (count, self.steps + 1, len(self.markets))
         world, depths, premiums = np.empty(shape), np.empty(shape), np.empty(shape)
         regime = np.empty(shape[:2], np.int8)

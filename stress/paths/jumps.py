@@ -22,6 +22,7 @@ Cannot       cluster jumps inside a regime (no self-excitation), make a wick (a 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
@@ -147,7 +148,7 @@ def _leap(train: JumpTrain, theta: np.ndarray, dispersion: float) -> np.ndarray:
 
 
 def build(
-    jumps: Jumps, of_markets: list[JumpsOfMarket], intensity: np.ndarray, size: np.ndarray
+    jumps: Jumps, of_markets: Sequence[JumpsOfMarket], intensity: np.ndarray, size: np.ndarray
 ) -> tuple[JumpTerms, np.ndarray]:
     """Return the terms, and the compensator of each state and market (states, m) per year.
 

@@ -139,8 +139,8 @@ def _curve(
 
 def _exceedance_rows(scenario: ScenarioView, curves: Sequence[figures.Curve]) -> list[tuple[str, ...]]:
     """Return one row per threshold and cell, at thresholds spread over the losses that were seen."""
-    seen = np.flatnonzero(np.any([curve.value > 0 for curve in curves], axis=0)) if curves else []
-    if not len(seen):
+    seen = np.flatnonzero(np.any([curve.value > 0 for curve in curves], axis=0))
+    if not seen.size:
         return []
     chosen = np.unique(np.linspace(seen[0], seen[-1], 8).round().astype(int))
     return [

@@ -42,8 +42,8 @@ def story(reading: Reading, scenario: ScenarioView) -> Story | None:
         return None
     trace = reading.trace(scenario)
     step = timedelta(seconds=float(reading.study.step))
-    amounts = (trace[name].sum(axis=1) for name in ("liquidated_notional", "adl_notional"))
-    return Story([start + step * i for i in range(len(trace))], *amounts, trace)
+    liquidated, deleveraged = (trace[name].sum(axis=1) for name in ("liquidated_notional", "adl_notional"))
+    return Story([start + step * i for i in range(len(trace))], liquidated, deleveraged, trace)
 
 
 def section(reading: Reading) -> Section | None:

@@ -47,7 +47,7 @@ def give(reading: Reading) -> Verdict:
     return Verdict(
         headline=_headline(reading, decides, standing, difference),
         sentence=_sentence(reading, decides, estimate),
-        colour="none" if standing in (None, "failed") else standing,
+        colour="none" if standing is None or standing == "failed" else standing,
         table=_table(reading, random, estimates, differences),
         small_print=_small_print(reading, standing, estimate),
     )
@@ -60,7 +60,7 @@ def _severity(reading: Reading, estimate: Estimate) -> int:
 def _headline(
     reading: Reading, scenario: ScenarioView, standing: Standing | None, difference: Difference | None
 ) -> str:
-    said = [direction(difference)] if difference else []
+    said: list[str] = [direction(difference)] if difference else []
     if standing is not None:
         limit = f"the {stated(reading.tolerance or 0)} tolerance"
         said.append(
