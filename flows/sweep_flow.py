@@ -28,7 +28,7 @@ from prefect.cache_policies import NO_CACHE  # isort: skip
 from stress import runs
 from stress.config import load_study
 from stress.errors import StressError
-from stress.sweep import on_dask
+from stress.sweep import connect, on_dask
 
 DATA = Path("../shared/data")
 
@@ -59,7 +59,7 @@ def dask_client(scheduler: str | None, workers: int | None) -> Iterator[Any]:
 
     logging.getLogger("distributed").setLevel(logging.WARNING)  # workers that come and go are no news
     if scheduler is not None:
-        with Client(scheduler, timeout="30s") as client:
+        with connect(scheduler) as client:
             yield client
         return
     environment: dict[str, int | str] = dict.fromkeys(

@@ -61,9 +61,9 @@ def run(
     if scheduler is None:
         finished = runs.run(loaded, results=results, workers=workers, progress=True)
     else:
-        from distributed import Client
+        from stress.sweep import connect
 
-        with Client(scheduler, timeout="30s") as client:
+        with connect(scheduler) as client:
             finished = runs.run(loaded, results=results, client=client, progress=True)
     finished.summary()
     print(finished.where)

@@ -6,7 +6,7 @@ runs, so tiling, threads, processes and restarts never show in a result.
 """
 
 from stress.sweep.block import compute, run_block
-from stress.sweep.mapping import MapFunction, execute, in_threads, on_dask
+from stress.sweep.mapping import MapFunction, connect, execute, in_threads, on_dask
 from stress.sweep.plan import Receipt, Task, cost
 from stress.sweep.workbench import Workbench, forget, workbench
 
@@ -16,6 +16,7 @@ __all__ = [
     "Task",
     "Workbench",
     "compute",
+    "connect",
     "cost",
     "execute",
     "forget",

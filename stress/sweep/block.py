@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stress import engine, grid
-from stress.errors import InvariantViolation
+from stress import engine, grid, provenance
+from stress.errors import InvariantViolation, StoreError
 from stress.grid import Piece, Record
 from stress.kernels.venue import PathBlock
 from stress.sweep.plan import Receipt, Task
@@ -25,6 +25,12 @@ def run_block(task: Task, folder: str) -> Receipt:
     """Do one task and leave its record in `folder`/blocks; never raises, a failure is in the receipt."""
     started = time.perf_counter()
     try:
+        if task.code != provenance.run_id(task.study_hash):
+            raise StoreError(
+                "this worker has other sources or library versions than the process that planned the run",
+                value=provenance.machine()["host"],
+                fix="start workers from the same installation",
+            )
         bench = workbench(Path(folder), task.study_hash)
         record = compute(bench, task.piece)
         fingerprint = grid.write_record(Path(folder) / "blocks" / f"{task.name}.npz", record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import functools
 import json
 import uuid
@@ -34,6 +35,24 @@ def in_threads(workers: int) -> MapFunction:
                 pool.shutdown(wait=True, cancel_futures=True)
 
     return run
+
+
+@contextlib.contextmanager
+def connect(scheduler: str) -> Iterator[Any]:
+    """Yield a `distributed.Client` of a Dask scheduler at an address."""
+    from distributed import Client
+
+    try:
+        client = Client(scheduler, timeout="20s")
+    except (OSError, ValueError) as failure:
+        raise StoreError(
+            f"no Dask scheduler answers: {failure}",
+            key="scheduler",
+            value=scheduler,
+            fix="such as tcp://127.0.0.1:8786",
+        ) from failure
+    with client:
+        yield client
 
 
 def on_dask(client: Any, retries: int = 2) -> MapFunction:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stress import provenance
 from stress.config import Study
 from stress.design import Design
 from stress.grid import Layout, Piece
@@ -17,9 +18,13 @@ _TASK_SECONDS = 4.0
 
 @dataclass(frozen=True)
 class Task:
-    """One unit of work, by indices into the plan of the study in the run's folder."""
+    """One unit of work, by indices into the plan of the study in the run's folder.
+
+    `code` is `provenance.run_id` of who planned it: a worker with other sources must refuse it.
+    """
 
     study_hash: str
+    code: str
     piece: Piece
 
     @property
@@ -58,12 +63,13 @@ def tasks(study_hash: str, shape: Layout, seconds: tuple[float, float]) -> list[
 
     The tile is as many cells as fit about four seconds (`seconds` as from `cost`).
     """
+    code = provenance.run_id(study_hash)
     generation, cell = (value * shape.block_paths for value in seconds)
     per_task = max(1, int((_TASK_SECONDS - generation) / max(cell, 1e-9)))
     tiles = -(-shape.cells // per_task)
     width = -(-shape.cells // tiles)
     return [
-        Task(study_hash, Piece(block, point, first, min(width, shape.cells - first)))
+        Task(study_hash, code, Piece(block, point, first, min(width, shape.cells - first)))
         for block in range(shape.blocks)
         for point in range(shape.path_points)
         if shape.block_range(point, block)[1]

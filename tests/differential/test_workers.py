@@ -15,6 +15,7 @@ import pytest
 from stress import runs, sweep
 from stress.config import Study
 from stress.grid import Piece
+from stress.provenance import run_id
 from stress.sweep import Task
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -52,7 +53,9 @@ def done(study, folder, map_function, seed=None, width=None):
     if width is not None:  # other tiles than the plan's: one file per cell
         bench = sweep.workbench(Path(place.working), place.study_hash)
         bench.tasks = lambda: [
-            Task(place.study_hash, Piece(block, 0, cell, width)) for block in range(4) for cell in range(0, 2, width)
+            Task(place.study_hash, run_id(place.study_hash), Piece(block, 0, cell, width))
+            for block in range(4)
+            for cell in range(0, 2, width)
         ]
     return runs.finalize(place, runs.sweep_blocks(place, map_function, seed=seed))
 

@@ -11,6 +11,7 @@ from stress import engine, grid, runs, sweep
 from stress.errors import InvariantViolation, StoreError
 from stress.grid import Layout, Piece
 from stress.kernels.venue import PathBlock
+from stress.provenance import run_id as runs_by
 from stress.sweep import block as blocks
 from stress.sweep.plan import Task, tasks
 from stress.vocabulary import MARKET_OUTCOMES, PATH_OUTCOMES
@@ -59,7 +60,9 @@ def bench(monkeypatch):
 
 def todo(width=2):
     return [
-        Task("h", Piece(block, 0, first, min(width, 2 - first))) for block in range(2) for first in range(0, 2, width)
+        Task("h", runs_by("h"), Piece(block, 0, first, min(width, 2 - first)))
+        for block in range(2)
+        for first in range(0, 2, width)
     ]
 
 
@@ -77,6 +80,13 @@ def test_chunks_of_paths_never_show(bench, monkeypatch, chunk):
     reference = grid.array_hash(sweep.compute(bench, Piece(0, 0, 0, 2)))
     monkeypatch.setattr(blocks, "CHUNK", chunk)
     assert grid.array_hash(sweep.compute(bench, Piece(0, 0, 0, 2))) == reference
+
+
+def test_a_worker_with_other_sources_refuses(bench, tmp_path):
+    foreign = [Task("h", "other sources", Piece(0, 0, 0, 2))]
+    (receipt,) = swept(tmp_path, foreign)
+    assert receipt.failure["type"] == "StoreError"
+    assert "other sources or library versions" in receipt.failure["message"]
 
 
 def test_tiles_threads_and_order_never_show(bench, tmp_path):
