@@ -25,12 +25,7 @@ def run_block(task: Task, folder: str) -> Receipt:
     """Do one task and leave its record in `folder`/blocks; never raises, a failure is in the receipt."""
     started = time.perf_counter()
     try:
-        if task.code != provenance.run_id(task.study_hash):
-            raise StoreError(
-                "this worker has other sources or library versions than the process that planned the run",
-                value=provenance.machine()["host"],
-                fix="start workers from the same installation",
-            )
+        _refuse_foreign(task)
         bench = workbench(Path(folder), task.study_hash)
         record = compute(bench, task.piece)
         fingerprint = grid.write_record(Path(folder) / "blocks" / f"{task.name}.npz", record)
@@ -38,6 +33,15 @@ def run_block(task: Task, folder: str) -> Receipt:
         return Receipt(task, seconds=time.perf_counter() - started, failure=describe_failure(error))
     failed = sum(entry is not None for entry in json.loads(str(record["failures"])))
     return Receipt(task, fingerprint, time.perf_counter() - started, bench.seconds_compile, failed)
+
+
+def _refuse_foreign(task: Task) -> None:
+    if task.code != provenance.run_id(task.study_hash):
+        raise StoreError(
+            "this worker has other sources or library versions than the process that planned the run",
+            value=provenance.machine()["host"],
+            fix="start workers from the same installation",
+        )
 
 
 def compute(bench: Workbench, piece: Piece) -> Record:
