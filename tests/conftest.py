@@ -38,6 +38,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+    parser.addoption(
+        "--market-data",
+        type=Path,
+        default=Path("../shared/data"),
+        metavar="DIR",
+        help="folder of market data, which do not ship with the project; tests that need them say when it is absent",
+    )
+
+
+@pytest.fixture
+def market_data(request: pytest.FixtureRequest) -> Path:
+    """The folder of market data; the test is reported as not run, with the reason, where it is absent."""
+    folder: Path = request.config.getoption("--market-data")
+    if not folder.is_dir():
+        pytest.skip(f"not run: no market data at {folder}; name the folder with --market-data DIR")
+    return folder
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "interpreted: composes rules at random; runs with NUMBA_DISABLE_JIT=1")
 
