@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from stress import provenance
+from stress import provenance, sweep
 from stress.config import Study
 from stress.errors import StoreError
 
@@ -39,8 +39,10 @@ class Place:
 def prepare(study: Study, results: Path | str, name: str | None = None) -> Place:
     """Make the working folder with the resolved study, unless the run is already whole.
 
-    `name` of the run's folder; default: the run's id.
+    `name` of the run's folder; default: the run's id. What is wrong with the study or its data is
+    said here, by the names and lines of the user's own files.
     """
+    sweep.Workbench(study).check()
     name = name or provenance.run_id(study.content_hash)
     final = Path(results).resolve() / study.name / name
     place = Place(study.content_hash, str(final), str(final.with_name(f"{name}.partial")))

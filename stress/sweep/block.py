@@ -52,6 +52,7 @@ def compute(bench: Workbench, piece: Piece) -> Record:
     """
     first, count = bench.layout.block_range(piece.path_point, piece.block)
     source = bench.source(piece.path_point)
+    bench.warm(source)
     cells = [_Cell(bench, piece.path_point, piece.first_cell + offset) for offset in range(piece.cells)]
     fingerprint = _PathHash()
     for start in range(first, first + count, CHUNK):

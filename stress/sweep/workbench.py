@@ -57,6 +57,11 @@ class Workbench:
         rows = self.book(self.plan.cells[0], self.source(0).initial_prices).size.size
         return tasks(self.study.content_hash, self.layout, cost(self.study, rows))
 
+    def check(self) -> None:
+        """Compose every path source, so that what is wrong with a price file is said before any work."""
+        for point in range(self.layout.path_points):
+            self.source(point)
+
     def describe(self, point: int, cell: int) -> str:
         """Return a cell by the names and values of its axes."""
         values = {**self.plan.path_points[point].values, **self.plan.cells[cell].values}
@@ -67,10 +72,9 @@ class Workbench:
         return self._once(("source", point), lambda: self._compose(self.plan.path_points[point]))
 
     def _compose(self, point: design.PathPoint) -> PathSource:
-        """Compose a source and draw one path from it, so that compiling is done and timed here."""
         study, scenario = self.study, point.scenario
         history = read_prices(study.locate(scenario.replay)) if scenario.kind == "replay" else None
-        source = paths.compose(
+        return paths.compose(
             study.market,
             scenario,
             markets=study.markets,
@@ -80,9 +84,15 @@ class Workbench:
             axes=point.axes,
             history=history,
         )
-        with self._timed():
-            source.generate(0, 1)
-        return source
+
+    def warm(self, source: PathSource) -> None:
+        """Draw one path, so that the first use in a process compiles the generator, once and timed."""
+
+        def draw() -> None:
+            with self._timed():
+                source.generate(0, 1)
+
+        self._once(("generator", source.paths_available), draw)
 
     @contextlib.contextmanager
     def _timed(self) -> Iterator[None]:

@@ -43,6 +43,9 @@ class Bench:
     def compiled(self, built):
         return None
 
+    def warm(self, source):
+        return None
+
 
 def simulate(_, cell, paths):
     outcome = np.zeros(len(paths.world), PATHS)
