@@ -19,7 +19,7 @@ from pydantic import Field
 
 from stress.kernels.jit import kernel
 from stress.kernels.ledger import equity as account_equity
-from stress.kernels.venue import BALANCE, CAP, ELIGIBILITY, NO_LIMIT, VAULT
+from stress.kernels.venue import BALANCE, CAP, ELIGIBILITY, NO_LIMIT, QUANTUM, VAULT
 from stress.stages import Mechanism, MechanismParameters, Stage
 
 
@@ -44,7 +44,7 @@ def execute(v, a, r, quantity, bankruptcy_price, equity, requirement, cover, t, 
     vault = v.traders + VAULT
     if a == vault or equity >= v.terms[m]["takeover_below"] * requirement:
         return 0.0, 0.0, VAULT, ELIGIBILITY
-    if equity < 0.0 and v.terms[m]["takes_insolvent"] == 0:
+    if equity < -QUANTUM and v.terms[m]["takes_insolvent"] == 0:
         return 0.0, 0.0, VAULT, ELIGIBILITY
     own = account_equity(v, vault)
     if own <= 0.0:

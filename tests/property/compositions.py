@@ -120,7 +120,7 @@ def rules(draw: st.DrawFn, name: str) -> dict[str, Any]:
 
 @st.composite
 def protocols(draw: st.DrawFn, **fixed: Any) -> Protocol:
-    """Any composition of the shelf; stages given by keyword stay as they are."""
+    """Any composition of the shelf; stages given by keyword stay as they are, or are drawn if they are strategies."""
 
     def one(*names: str) -> dict[str, Any]:
         return draw(rules(draw(st.sampled_from(names))))
@@ -144,7 +144,8 @@ def protocols(draw: st.DrawFn, **fixed: Any) -> Protocol:
         "waterfall": some("insurance_fund", adl, "socialized_loss"),
         "rounds_per_step": draw(_one_of(None, 1, 3)),
     }
-    return protocol_of(**(stages | fixed))
+    given = {stage: draw(rule) if isinstance(rule, st.SearchStrategy) else rule for stage, rule in fixed.items()}
+    return protocol_of(**(stages | given))
 
 
 @st.composite

@@ -1,0 +1,152 @@
+"""Closed forms behind the validation cases; each says where it comes from. Rates are per year, no discounting."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy import integrate, stats
+
+N = stats.norm.cdf
+# -zeta(1/2) / sqrt(2 pi), as Broadie, Glasserman and Kou (1997) round it.
+CONTINUITY = 0.5826
+
+
+def liquidation_price(s0: float, leverage: float, maintenance: float, side: float) -> float:
+    """Price at which an isolated account of this leverage reaches its requirement."""
+    return s0 * (1 - side / leverage) / (1 - side * maintenance)
+
+
+def bankruptcy_price(s0: float, leverage: float, side: float) -> float:
+    """Price at which the account's equity is zero."""
+    return s0 * (1 - side / leverage)
+
+
+def first_passage(s0: float, barrier: float, sigma: float, mu: float, years: float) -> float:
+    """P(a GBM touches the barrier before T), by reflection."""
+    side = 1.0 if barrier < s0 else -1.0
+    b, nu, sd = math.log(barrier / s0), mu - sigma**2 / 2, sigma * math.sqrt(years)
+    far = math.exp(2 * nu * b / sigma**2) * N(side * (b + nu * years) / sd)
+    return float(N(side * (b - nu * years) / sd) + far)
+
+
+def shifted_first_passage(s0: float, barrier: float, sigma: float, mu: float, years: float, n: int) -> float:
+    """The same, looked at n times: Broadie, Glasserman and Kou's shift of the barrier."""
+    away = math.copysign(CONTINUITY * sigma * math.sqrt(years / n), barrier - s0)
+    return first_passage(s0, barrier * math.exp(away), sigma, mu, years)
+
+
+def put(forward: float, strike: float, sd: float) -> float:
+    """Black's put, undiscounted."""
+    d = math.log(forward / strike) / sd
+    return float(strike * N(sd / 2 - d) - forward * N(-sd / 2 - d))
+
+
+def below(forward: float, strike: float, sd: float) -> float:
+    """P(lognormal of this mean < strike)."""
+    return float(N((math.log(strike / forward) + sd**2 / 2) / sd))
+
+
+def shortfall(forward: float, strike: float, sd: float, side: float) -> tuple[float, float]:
+    """P and E of side x (strike - S) > 0: a put for a long account, a call for a short one."""
+    if side > 0:
+        return below(forward, strike, sd), put(forward, strike, sd)
+    return 1 - below(forward, strike, sd), put(forward, strike, sd) + forward - strike
+
+
+def merton_shortfall(start: float, strike: float, side: float, of: dict) -> tuple[float, float]:
+    """The same at T for Merton's jump-diffusion: a Poisson mixture of Black prices."""
+    years, mean, sd, rate = of["T_years"], of["mu_j"], of["sig_j"], of["lam"]
+    leap = math.exp(mean + sd**2 / 2) - 1
+    drift = of["mu"] - (rate * leap if of["compensated"] else 0.0)
+    p = e = 0.0
+    for k in range(int(rate * years + 20 * math.sqrt(rate * years) + 40)):
+        weight = stats.poisson.pmf(k, rate * years)
+        forward = start * math.exp(drift * years) * (1 + leap) ** k
+        pk, ek = shortfall(forward, strike, math.sqrt(of["sigma"] ** 2 * years + k * sd**2), side)
+        p, e = p + weight * pk, e + weight * ek
+    return float(p), float(e)
+
+
+def hedged_shortfall(of: dict) -> tuple[float, float]:
+    """P and E of (n2 R2 - n1 R1 - C')+ at T; one-dimensional quadrature over Z1 of a Black call on R2."""
+    years, rho, n1, n2 = of["T_years"], of["rho"], of["notional1"], of["notional2"]
+    s1, s2 = of["sigma1"] * math.sqrt(years), of["sigma2"] * math.sqrt(years)
+    grow = math.exp(of["mu"] * years)
+    own = s2 * math.sqrt(1 - rho**2)
+    margin = of["collateral"] - n1 + n2
+
+    def given(z: float) -> tuple[float, float]:
+        strike = n1 * grow * math.exp(s1 * z - s1**2 / 2) + margin
+        forward = n2 * grow * math.exp(rho * s2 * z - (rho * s2) ** 2 / 2)
+        if strike <= 0:
+            return 1.0, forward - strike
+        return shortfall(forward, strike, own, -1.0)
+
+    def over(i: int) -> float:
+        return integrate.quad(
+            lambda z: given(z)[i] * stats.norm.pdf(z),
+            -12,
+            12,
+            epsabs=0,
+            epsrel=1e-12,
+            limit=500,
+            points=(-6, -3, 0, 3, 6),
+        )[0]
+
+    return over(0), over(1)
+
+
+def margrabe_shortfall(n1: float, n2: float, s1: float, s2: float, rho: float, years: float) -> tuple[float, float]:
+    """P(n2 R2 > n1 R1) and E(n2 R2 - n1 R1)+ of two martingales (Margrabe 1978)."""
+    s = math.sqrt((s1**2 + s2**2 - 2 * rho * s1 * s2) * years)
+    d = math.log(n2 / n1) / s
+    p = N((math.log(n2 / n1) - (s2**2 - s1**2) * years / 2) / s)
+    return float(p), float(n2 * N(d + s / 2) - n1 * N(d - s / 2))
+
+
+def ruin(fund: float, rate: float, mean: float, loading: float, years: float) -> tuple[float, float]:
+    """Ruin for ever and before T, exponential claims (Asmussen and Albrecher 2010, ch. V.1)."""
+    forever = math.exp(-loading * fund / ((1 + loading) * mean)) / (1 + loading)
+    # Scaled to mean claim 1 and premium 1: intensity b, initial capital u, horizon t.
+    b, u, t = 1 / (1 + loading), fund / mean, years * rate * (1 + loading)
+
+    def density(x: float) -> float:
+        top = b * math.exp(2 * math.sqrt(b) * t * math.cos(x) - (1 + b) * t + u * (math.sqrt(b) * math.cos(x) - 1))
+        swing = math.cos(u * math.sqrt(b) * math.sin(x)) - math.cos(u * math.sqrt(b) * math.sin(x) + 2 * x)
+        return top * swing / (1 + b - 2 * math.sqrt(b) * math.cos(x))
+
+    return forever, forever - integrate.quad(density, 0, math.pi, limit=2000, epsabs=1e-16)[0] / math.pi
+
+
+def log_likelihood(hits: float, trials: float, p: float) -> float:
+    """Binomial log-likelihood without its constant; 0 log 0 = 0."""
+    return sum(n * math.log(q) for n, q in ((hits, p), (trials - hits, 1 - p)) if n > 0)
+
+
+def christoffersen(n00: int, n01: int, n10: int, n11: int) -> tuple[float, float]:
+    """Likelihood ratio of independence of exceedances, and its p-value (Christoffersen 1998)."""
+    pooled = (n01 + n11) / (n00 + n01 + n10 + n11)
+    markov = log_likelihood(n01, n00 + n01, n01 / (n00 + n01)) + log_likelihood(n11, n10 + n11, n11 / (n10 + n11))
+    ratio = 2 * (markov - log_likelihood(n01 + n11, n00 + n01 + n10 + n11, pooled))
+    return ratio, float(stats.chi2.sf(ratio, 1))
+
+
+def cumulants(moments: list[float], sigma: float, rate: float, years: float) -> dict[str, float]:
+    """Mean, variance, skewness and excess kurtosis of a jump-diffusion's log-return from E[J^k], k = 1..4."""
+    k1, k2, k3, k4 = (rate * years * m for m in moments)
+    variance = k2 + sigma**2 * years
+    return {
+        "mean": k1 - sigma**2 / 2 * years,
+        "var": variance,
+        "skew": k3 / variance**1.5,
+        "excess_kurt": k4 / variance**2,
+    }
+
+
+def stationary(matrix: list[list[float]]) -> np.ndarray:
+    """The law pi with pi P = pi, as the null vector of P' - I."""
+    p = np.array(matrix)
+    values, vectors = np.linalg.eig(p.T)
+    vector = np.real(vectors[:, np.argmin(np.abs(values - 1))])
+    return vector / vector.sum()
