@@ -16,7 +16,7 @@ RULE = {"rule": "liquidation_fee", "liquidation_fee": 0.01}
 
 @pytest.fixture(scope="module")
 def venue():
-    return at_rest(protocol_of(fees=RULE), one_market_book([1e6, 1e6], [10.0, -10.0], [100.0, 100.0]), [100.0])
+    return at_rest(protocol_of(fees=RULE), one_market_book([1e6, 1e6], [0.5, -0.5], [100.0, 100.0]), [100.0])
 
 
 @pytest.mark.parametrize(

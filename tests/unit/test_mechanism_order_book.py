@@ -40,7 +40,7 @@ def order(
         impact={"rule": "linear_impact", "permanent": 1.0, **impact},
         execution=[{"rule": "order_book", "deficit_fill": fill}],
     )
-    venue = at_rest(rules, one_market_book([1e9], [side * 1e6], [100.0]), [100.0])
+    venue = at_rest(rules, one_market_book([1e9], [side * 0.5], [100.0]), [100.0])
     state = venue.markets[0]
     state["depth"], state["permanent_flow"], state["world"] = depth, flow, price
     state["mark"] = price if mark is None else mark
