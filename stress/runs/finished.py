@@ -54,10 +54,9 @@ class Run:
     def where(self) -> str:
         """Where the store lies, where the time went, and what failed; one line each."""
         lines = [f"store   {self.path / 'grid.zarr'}  (result {self.result_hash})"]
-        if seconds := self.diary.get("seconds"):
-            lines.append(
-                "time    " + ", ".join(f"{name.replace('_', ' ')} {value:.1f} s" for name, value in seconds.items())
-            )
+        if self.diary:
+            split = ", ".join(f"{name.replace('_', ' ')} {took:.1f} s" for name, took in self.diary["seconds"].items())
+            lines.append(f"time    {split}; finished {self.diary['finished']}")
         return "\n".join(lines + [f"failed  {failure}" for failure in self.data.attrs["failures"]])
 
     def summary(self, console: Any = None) -> None:
