@@ -46,12 +46,12 @@ def test_profit_and_leverage_multiply():
     assert sizes(venue, 3) == [0.0, -100.0, 0.0]
 
 
-def test_longs_rank_by_their_own_profit():
-    # Bankrupt short at 108; winners long with equity 7,800 each: A1 bought at 80, A2 at 100.
-    venue, _ = run(
-        [500.0, 5000.0, 7000.0, 1e6], [-100.0, 100.0, 100.0, -100.0], [100.0, 80.0, 100.0, 100.0], world=(100.0, 108.0)
-    )
-    assert sizes(venue, 3) == [0.0, 0.0, 100.0]
+@pytest.mark.parametrize("lot", [100.0, 0.125])
+def test_longs_rank_by_their_own_profit(lot):
+    # Bankrupt short at 108; winners long with equity 78 a contract each: A1 bought at 80, A2 at 100.
+    cash = [5.0 * lot, 50.0 * lot, 70.0 * lot, 1e6]
+    venue, _ = run(cash, [-lot, lot, lot, -lot], [100.0, 80.0, 100.0, 100.0], world=(100.0, 108.0))
+    assert sizes(venue, 3) == [0.0, 0.0, lot]
 
 
 def test_the_index_by_hand_of_the_vector_and_its_mirror():

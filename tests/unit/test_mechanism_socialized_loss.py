@@ -95,11 +95,11 @@ def test_an_account_that_falls_below_maintenance_by_it_is_liquidated_in_the_next
 
 
 def test_what_a_vault_shares_is_socialized_loss_and_no_default_of_the_vault():
-    execution = [*ANY, {"rule": "backstop_vault", "vault_equity": 1000.0, "takeover_below": 0.1}]
+    execution = [*ANY, {"rule": "backstop_vault", "vault_equity": 4000.0, "takeover_below": 0.1}]
     venue, out = run(one_market_book([500.0], [100.0], [100.0], makers_equity=200.0), execution=execution)
-    # market_makers has 200 + 800, the vault 1,000: each pays 150.
-    assert venue.accounts[venue.traders + VAULT]["cash"] == pytest.approx(850.0)
-    assert equity(venue, venue.traders + MARKET_MAKERS) == pytest.approx(850.0)
+    # market_makers has 200 + 800, the vault 4,000: 60 and 240.
+    assert venue.accounts[venue.traders + VAULT]["cash"] == pytest.approx(3760.0)
+    assert equity(venue, venue.traders + MARKET_MAKERS) == pytest.approx(940.0)
     assert (out["provider_default_loss"], out["socialized_loss"]) == (
         pytest.approx(0.0, abs=1e-9),
         pytest.approx(300.0),
