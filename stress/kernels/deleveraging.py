@@ -48,6 +48,12 @@ def is_winner(v, w, side):
     return v.rows[w]["size"] * side < 0.0 and a != v.traders + OUTSIDE_BOOK and equity(v, a) > 0.0
 
 
+@inlined
+def _whole(quantity, size):
+    """Return |size| where `quantity` is that but for rounding: dust would stay open, its loss asked for again."""
+    return abs(size) if abs(size) - quantity <= 1e-12 * abs(size) else quantity
+
+
 @kernel
 def deleverage(v, r, w, quantity, price, bankruptcy, t):
     """Close `quantity` (> 0) of bankrupt row `r` against winner row `w` at `price`; book I5's columns."""
@@ -57,8 +63,8 @@ def deleverage(v, r, w, quantity, price, bankruptcy, t):
     paid = quantity * side * (price - v.markets[m]["mark"])
     allocated = max(0.0, paid)
     residual = max(0.0, loss - paid)
-    trade(v, r, -side * quantity, price)
-    trade(v, w, side * quantity, price)
+    trade(v, r, -side * _whole(quantity, v.rows[r]["size"]), price)
+    trade(v, w, side * _whole(quantity, v.rows[w]["size"]), price)
     disturb(v)
     notional = quantity * v.markets[m]["mark"]
     out = v.out[0]

@@ -228,3 +228,16 @@ def test_i10_cover_shortage_restores_its_target_in_one_fill_at_a_constant_price(
             assert venue.rows[r]["size"] == 0.0
     traders = cell.start.rows["account"] < cell.traders
     assert outcome.paths[0]["fills"] == np.count_nonzero(venue.rows["size"][traders] != start[traders])
+
+
+def test_i5_deleveraging_pro_rata_leaves_no_dust():
+    # Longs and shorts match, so the winners' contracts are used up: what rounding leaves must not stay open.
+    sizes = [21.34, 24.25, 52.38, -42.68, -5.82, -0.97, -48.5]
+    book = one_market_book([100.0] * 7, sizes, [107.0, 100.0, 100.0, 100.0, 100.0, 100.0, 100.0])
+    waterfall = [{"rule": "adl_pro_rata", "adl_price": "previous_mark", "adl_when": "negative_equity"}]
+    block = one_market_paths([100.0, 75.57837414557255], depth=0.0)
+    _, venue, outcome = played(protocol_of(waterfall=waterfall), book, block)
+    traders = venue.rows["size"][:7]
+    assert not ((traders != 0.0) & (np.abs(traders) < 1e-9)).any()
+    bankrupt = 100.0 + np.array(sizes[:3]) * (75.57837414557255 - np.array([107.0, 100.0, 100.0]))
+    assert outcome.paths[0]["adl_loss"] == pytest.approx(-bankrupt.sum())

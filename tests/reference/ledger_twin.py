@@ -1,0 +1,616 @@
+"""An exact-arithmetic twin of one path through one venue, for a few accounts and steps.
+
+Written from the design (one path through one protocol) and the rules' own descriptions, in fractions
+instead of doubles, lists instead of records, and equations solved instead of bisected. What it takes as
+given doubles: prices, depth, and the decay factors of own flow. Rules it knows: external feed, oracle
+mark, premium-clamp funding, tiers, strict trigger, full size, fraction with cooldown, covered shortage,
+linear impact, order book, backstop vault, liquidation fee, insurance fund, both deleveraging rules,
+socialized loss. No breakers, but blocked actions of the scenario.
+
+A decision that doubles could take the other way (a comparison within `TIE` of equality) raises `Tie`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from fractions import Fraction as F
+from typing import Any
+
+import numpy as np
+
+from stress.accounts import Book
+from stress.config import Protocol
+from stress.kernels.venue import (
+    ADL,
+    COUNTERPARTIES,
+    FUND,
+    HOLDERS,
+    INSURANCE_FUND,
+    LIQUIDATE,
+    MARK_UPDATE,
+    MARKET_MAKERS,
+    ORACLE_UPDATE,
+    OUTSIDE_BOOK,
+    QUANTUM,
+    VAULT,
+    PathBlock,
+)
+
+TIE = F(1, 10**9)
+BITS = 400  # what is kept of a root, and of every balance at the end of a step
+
+
+class Tie(Exception):
+    """Two numbers that decide something are too close for doubles to tell."""
+
+
+def root(x: F) -> F:
+    """Square root to `BITS` binary places."""
+    return F(math.isqrt((x.numerator << 2 * BITS) // x.denominator), 1 << BITS)
+
+
+def rounded(x: F) -> F:
+    """Keep `BITS` binary places, so that fractions do not grow without bound."""
+    return F(round(x * (1 << BITS)), 1 << BITS)
+
+
+def steps(duration: Any, step: float) -> int:
+    """Whole steps of a duration, rounded up; a delay may state the value it takes at the step."""
+    return math.ceil(float(getattr(duration, "value", duration)) / step - 1e-9)
+
+
+@dataclass
+class Position:
+    """Contracts of one account in one market."""
+
+    size: F
+    entry: F  # notional at entry, signed like size
+    settled: F = F(0)  # funding index at the last settlement
+
+
+class Twin:
+    """One venue on one path; `run` plays it, then the attributes hold who has what."""
+
+    def __init__(self, protocol: Protocol, book: Book, block: PathBlock, step: float) -> None:
+        self.protocol, self.block, self.step = protocol, block, step
+        self.markets = len(book.markets)
+        self.world = [[F(x) for x in row] for row in block.world[0].tolist()]
+        self.traders = len(book.cash)
+        self.vault, self.fund, self.outside = (self.traders + k for k in (VAULT, INSURANCE_FUND, OUTSIDE_BOOK))
+        self.cash = [F(x) for x in book.cash.tolist()] + [F(0)] * len(COUNTERPARTIES)
+        self.held: list[dict[int, Position]] = [{} for _ in self.cash]
+        for a, m, size, entry in zip(book.row_account, book.row_market, book.size, book.entry_price, strict=True):
+            self.held[a][int(m)] = Position(F(float(size)), F(float(size)) * F(float(entry)))
+        for offset, m in itertools.product(range(HOLDERS), range(self.markets)):
+            self.held[self.traders + offset][m] = Position(F(0), F(0))
+        makers = self.traders + MARKET_MAKERS
+        for m in range(self.markets):
+            imbalance = sum((self.held[a][m].size for a in range(self.traders) if m in self.held[a]), F(0))
+            self.held[makers][m] = Position(-imbalance, -imbalance * self.world[0][m])
+        gross = sum(abs(p.size) * self.world[0][m] for m, p in self.held[makers].items())
+        self.cash[makers] = gross if book.market_makers_equity is None else F(book.market_makers_equity)
+        for rule in protocol.waterfall + protocol.execution:
+            for offset, usd in rule.balances().items():
+                self.cash[self.traders + offset] += F(usd)
+        self.scale = max(
+            F(1), sum((abs(p.size) * self.world[0][m] for held in self.held for m, p in held.items()), F(0))
+        )
+
+        impact = protocol.impact
+        self.slope, self.permanent = F(impact.impact_at_depth), F(impact.permanent)
+        self.share = F(impact.arbitrage_share)
+        elapsed = np.arange(len(self.world)) * step
+        self.decay = [F(x) for x in np.exp(-elapsed / float(impact.resilience)).tolist()]
+        self.margin = [
+            [(F(t.above), F(t.maintenance_to_initial_ratio) / F(t.leverage_cap)) for t in protocol.margin.tiers(name)]
+            for name in book.markets
+        ]
+        none = [F(0)] * self.markets
+        self.flow, self.flow_step, self.lasting = list(none), [0] * self.markets, list(none)
+        self.response = [list(none) for _ in self.world]  # at the end of each step
+        self.oracle = list(self.world[0])
+        self.mark, self.previous = list(self.world[0]), list(self.world[0])
+        self.index, self.samples = list(none), [[] for _ in range(self.markets)]
+        self.breached: dict[int, int] = {}
+        self.cooling: dict[int, tuple[int, int]] = {}  # account: until step, since round
+        self.rounds = 0
+        self.suspects: list[int] = []
+        self.vault_start = self.cash[self.vault]
+        self.vault_shared = F(0)
+        self.parts = dict.fromkeys(
+            ("adl_shortfall", "socialized_loss", "provider_default_loss", "unresolved_bad_debt", "mutualised_loss",
+             "bad_debt", "fund_paid", "fund_received", "adl_notional", "adl_loss", "adl_gain", "adl_residual",
+             "adl_overshoot", "liquidated_notional", "paid_to_book"),
+            F(0),
+        )  # fmt: skip
+
+    # ------------------------------------------------------------------------------- decisions
+
+    def below(self, x: F, y: F) -> bool:
+        """x < y for amounts of money."""
+        if abs(x - y) <= TIE * self.scale:
+            raise Tie(float(x), float(y))
+        return x < y
+
+    def owes(self, amount: F) -> bool:
+        """Whether an amount is a claim: less than -QUANTUM."""
+        if abs(amount + F(QUANTUM)) <= F(QUANTUM) / 2:
+            raise Tie(float(amount))
+        return amount < -F(QUANTUM)
+
+    # ---------------------------------------------------------------------------------- values
+
+    def maintenance(self, m: int, size: F) -> F:
+        """Each part of the notional at the rate of its tier."""
+        notional, tiers = abs(size) * self.mark[m], self.margin[m]
+        ends = [above for above, _ in tiers[1:]] + [None]
+        parts = zip(tiers, ends, strict=True)
+        return sum(
+            (max(F(0), (min(notional, end) if end else notional) - above) * k for (above, k), end in parts), F(0)
+        )
+
+    def requirement(self, a: int) -> F:
+        return sum((self.maintenance(m, p.size) for m, p in self.held[a].items()), F(0))
+
+    def equity(self, a: int, prices: list[F] | None = None) -> F:
+        prices = prices or self.mark
+        unrealised = (
+            p.size * (prices[m] - self.index[m] + p.settled) - p.entry for m, p in sorted(self.held[a].items())
+        )
+        return self.cash[a] + sum(unrealised, F(0))
+
+    def flat(self, a: int) -> bool:
+        return all(p.size == 0 for p in self.held[a].values())
+
+    def bankruptcy(self, a: int, m: int, equity: F, requirement: F) -> F:
+        """Price at which closing the row uses up its share, by requirement, of the equity."""
+        size = self.held[a][m].size
+        share = self.maintenance(m, size) / requirement if requirement > 0 else F(1)
+        return self.mark[m] - equity * share / size
+
+    # ---------------------------------------------------------------------------------- prices
+
+    def displacement(self, m: int, t: int) -> F:
+        return self.lasting[m] + self.flow[m] * self.decay[t - self.flow_step[m]]
+
+    def moved(self, m: int, price: F, response: F) -> F:
+        return price + self.world[0][m] * response if self.protocol.impact.additive else price * (1 + response)
+
+    def undisturbed(self, m: int, t: int) -> F:
+        """What own impact moves: W x (1 + premium)."""
+        return self.world[t][m] * (1 + F(self.block.premium[0, t, m]))
+
+    def mid(self, m: int, t: int) -> F:
+        return self.moved(m, self.undisturbed(m, t), self.slope * self.displacement(m, t))
+
+    def blocked(self, t: int, action: int) -> bool:
+        return bool(self.block.venue_outage[0, t] & action)
+
+    def observe(self, t: int, first: bool) -> None:
+        rule = self.protocol.oracle
+        delay, beat, phase = (
+            steps(value, self.step) for value in (rule.oracle_delay, rule.heartbeat, rule.heartbeat_phase)
+        )
+        if self.blocked(t, ORACLE_UPDATE) or not (first or delay == beat == 0):
+            return
+        seen = max(0, t - delay)
+        for m in range(self.markets):
+            if self.block.oracle_outage[0, seen, m]:
+                continue
+            own = self.response[seen][m] if delay else self.slope * self.displacement(m, t)
+            price = self.moved(m, self.world[seen][m], self.share * own)
+            due = t == 0 or beat == 0 or (seen - phase) % beat == 0
+            if not due and rule.deviation_threshold is not None:
+                gap, threshold = abs(price / self.oracle[m] - 1), F(rule.deviation_threshold)
+                if abs(gap - threshold) <= TIE:
+                    raise Tie(float(gap))
+                due = gap > threshold
+            if due:
+                self.oracle[m] = price
+
+    def set_mark(self, t: int) -> None:
+        self.previous = list(self.mark)
+        if not self.blocked(t, MARK_UPDATE):
+            self.mark = list(self.oracle)
+
+    def accrue(self, t: int) -> None:
+        rule = self.protocol.funding
+        if rule is None:
+            return
+        for m in range(self.markets):
+            self.samples[m].append((self.mid(m, t) - self.oracle[m]) / self.oracle[m])
+            if t % steps(rule.funding_interval, self.step):
+                continue
+            premium, clamp, cap = (
+                sum(self.samples[m]) / len(self.samples[m]),
+                F(rule.funding_clamp),
+                F(rule.funding_cap),
+            )
+            rate = premium + min(max(F(rule.interest) - premium, -clamp), clamp)
+            rate *= F(float(rule.funding_interval.value)) / F(float(rule.funding_period))
+            if not self.blocked(t, FUND):
+                self.index[m] += min(max(rate, -cap), cap) * self.oracle[m]
+            self.samples[m] = []
+
+    # ---------------------------------------------------------------------------------- ledger
+
+    def trade(self, a: int, m: int, quantity: F, price: F) -> None:
+        """Settle funding, then buy (+) or sell (-), realising the closed share of the entry notional."""
+        p = self.held[a][m]
+        self.cash[a] -= p.size * (self.index[m] - p.settled)
+        p.settled = self.index[m]
+        closed = min(abs(quantity), abs(p.size)) if p.size * quantity < 0 else F(0)
+        if closed:
+            released = p.entry * closed / abs(p.size)
+            self.cash[a] += (closed if p.size > 0 else -closed) * price - released
+            p.entry -= released
+        opened = quantity + (closed if p.size > 0 else -closed)
+        p.entry += opened * price
+        p.size += quantity
+
+    def pay(self, a: int, amount: F) -> None:
+        self.cash[self.fund] -= amount
+        self.cash[a] += amount
+        self.parts["fund_paid"] += amount
+        self.parts["bad_debt"] += amount
+
+    def cover(self) -> F:
+        layers = self.protocol.waterfall
+        return self.cash[self.fund] if layers and layers[0].rule == "insurance_fund" else F(0)
+
+    # ----------------------------------------------------------------------------- liquidation
+
+    def due(self, a: int, t: int) -> bool:
+        requirement, latency = self.requirement(a), steps(self.protocol.trigger.keeper_latency, self.step)
+        if requirement == 0 or not self.below(self.equity(a), requirement):
+            self.breached.pop(a, None)
+            return False
+        return t - self.breached.setdefault(a, t) >= latency
+
+    def fee(self, m: int, side: int, quantity: F, price: F, bankruptcy: F) -> F:
+        rule = self.protocol.fees
+        if rule is None:
+            return F(0)
+        return max(F(0), min(F(rule.liquidation_fee) * quantity * price, quantity * side * (price - bankruptcy)))
+
+    def quantity(self, a: int, m: int, t: int, equity: F, requirement: F, bankruptcy: F) -> F:
+        rule, size = self.protocol.size, abs(self.held[a][m].size)
+        if rule.rule == "fraction_with_cooldown":
+            until, since = self.cooling.get(a, (-1, -1))
+            if until > t and since != self.rounds:
+                return F(0) if rule.during_cooldown == "wait" else size
+            whole = not self.below(F(rule.full_below), size * self.mark[m])
+            return size if whole else F(rule.fraction) * size
+        if rule.rule == "full_size":
+            return size
+        side = 1 if self.held[a][m].size > 0 else -1
+        per_unit = self.fee(m, side, F(1), self.mark[m], bankruptcy)  # the fee is proportional to the quantity
+        others = requirement - self.maintenance(m, size)
+
+        def short(q: F) -> F:
+            return F(rule.target_ratio) * (others + self.maintenance(m, size - q)) - (equity - per_unit * q)
+
+        if short(size) > 0:
+            return size
+        # Linear between the bounds of the tiers: find the first piece that ends without a shortage.
+        bounds = [size - above / self.mark[m] for above, _ in reversed(self.margin[m])]
+        low = F(0)
+        for high in (q for q in bounds if q > 0):
+            if short(high) <= 0:
+                break
+            low = high
+        gone = low + (high - low) * short(low) / (short(low) - short(high)) if short(low) > 0 else low
+        rest = (size - gone) * self.mark[m]
+        return size if rule.whole_below and self.below(rest, F(rule.whole_below)) else gone
+
+    def book_fill(self, a: int, m: int, quantity: F, t: int, equity: F, bankruptcy: F) -> tuple[F, F]:
+        """What the order book takes, and the mean price: linear impact, caps, and the rule for deficits."""
+        rule = next(rule for rule in self.protocol.execution if rule.rule == "order_book")
+        impact, side = self.protocol.impact, 1 if self.held[a][m].size > 0 else -1
+        depth = float(self.block.depth[0, t, m])
+        if depth <= 0:
+            return F(0), F(0)
+        z, top = self.displacement(m, t), self.mid(m, t)
+        end = -side * F(impact.impact_max)
+        if impact.slippage_cap is not None:
+            worst = top * (1 - side * F(impact.slippage_cap))
+            base = self.undisturbed(m, t)
+            stop = (worst - base) / self.world[0][m] if impact.additive else worst / base - 1
+            end = max(end, stop) if side > 0 else min(end, stop)
+        room = side * (z - end / self.slope)
+        if z and abs(room) <= TIE * abs(z):
+            raise Tie(float(room))  # the book has ended, up to rounding
+        if room <= 0:
+            return F(0), F(0)
+        if math.isinf(depth):
+            fall = F(0)
+        else:
+            quantity = min(quantity, room * F(depth))
+            fall = side * (top - self.moved(m, self.undisturbed(m, t), self.slope * (z - side / F(depth)))) / 2
+        if rule.deficit_fill == "covered":
+            # fall x q^2 + side (reference - top) q = budget, for the largest q that is covered.
+            reference, budget = (self.mark[m], equity + self.cover()) if equity >= 0 else (bankruptcy, self.cover())
+            slope = side * (reference - top)
+            if equity >= 0 and fall > 0 and 0 <= budget <= TIE * self.scale:
+                raise Tie(float(budget))  # the root of what rounding left of the equity
+            if fall * quantity**2 + slope * quantity > budget:
+                covered = (root(slope**2 + 4 * fall * budget) - slope) / (2 * fall) if fall else budget / slope
+                if covered <= quantity * F(1, 10**12):  # an order of nothing is no order
+                    return F(0), F(0)
+                quantity = covered
+        if not math.isinf(depth):
+            added = -side * quantity / F(depth)
+            self.flow[m] = self.flow[m] * self.decay[t - self.flow_step[m]] + (1 - self.permanent) * added
+            self.lasting[m] += self.permanent * added
+            self.flow_step[m] = t
+        return quantity, top - side * fall * quantity
+
+    def vault_fill(self, a: int, m: int, equity: F, requirement: F, bankruptcy: F) -> tuple[F, F]:
+        """The backstop takes the whole row at its bankruptcy price, or nothing."""
+        rule = next(rule for rule in self.protocol.execution if rule.rule == "backstop_vault")
+        none = (F(0), F(0))
+        if a == self.vault or not self.below(equity, F(rule.takeover_below) * requirement):
+            return none
+        if not rule.takes_insolvent and self.owes(equity):
+            return none
+        own = self.equity(self.vault)
+        if own == 0 or not self.below(F(0), own):
+            return none
+        positions = [*self.held[self.vault].items(), (m, self.held[a][m])]
+        gross = sum(abs(p.size) * self.mark[k] for k, p in positions)
+        if self.below(F(rule.takeover_limit) * own, gross):
+            return none
+        return abs(self.held[a][m].size), bankruptcy
+
+    def close(self, a: int, m: int, quantity: F, t: int) -> bool:
+        """Offer a quantity to the venues in turn."""
+        acted = False
+        for rule in self.protocol.execution:
+            equity, requirement = self.equity(a), self.requirement(a)
+            bankruptcy = self.bankruptcy(a, m, equity, requirement)
+            if rule.rule == "order_book":
+                filled, price = self.book_fill(a, m, quantity, t, equity, bankruptcy)
+                counterparty = self.outside
+            else:
+                filled, price = self.vault_fill(a, m, equity, requirement, bankruptcy)
+                counterparty = self.vault
+            if filled > 0:
+                acted = True
+                self.settle(a, m, filled, price, counterparty, equity, bankruptcy, t)
+            quantity -= filled
+            if quantity <= 0 or self.held[a][m].size == 0:
+                break
+        return acted
+
+    def settle(self, a, m, filled, price, counterparty, equity, bankruptcy, t) -> None:
+        side, mark = (1 if self.held[a][m].size > 0 else -1), self.mark[m]
+        beyond = filled * side * (mark - price) - equity if equity >= 0 else filled * side * (bankruptcy - price)
+        charged = self.fee(m, side, filled, price, bankruptcy) if a < self.traders else F(0)
+        self.trade(a, m, -side * filled, price)
+        self.trade(counterparty, m, side * filled, price)
+        if counterparty == self.outside:
+            self.parts["paid_to_book"] += filled * side * (mark - price)
+            if min(beyond, self.cover()) > 0:
+                self.pay(a, min(beyond, self.cover()))
+        if charged:
+            recipient = self.traders + COUNTERPARTIES.index(self.protocol.fees.fee_to)
+            self.cash[a] -= charged
+            self.cash[recipient] += charged
+            if recipient == self.fund:
+                self.parts["fund_received"] += charged
+        if a < self.traders:
+            self.parts["liquidated_notional"] += filled * mark
+            partial = self.held[a][m].size != 0 and self.protocol.size.rule == "fraction_with_cooldown"
+            if partial and self.cooling.get(a, (-1, -1))[0] <= t:
+                self.cooling[a] = (t + steps(self.protocol.size.cooldown, self.step), self.rounds)
+
+    def liquidate(self, a: int, t: int) -> bool:
+        acted = False
+        for m in sorted(self.held[a]):
+            if self.held[a][m].size == 0:
+                continue
+            if not self.due(a, t):
+                break
+            equity, requirement = self.equity(a), self.requirement(a)
+            bankruptcy = self.bankruptcy(a, m, equity, requirement)
+            quantity = self.quantity(a, m, t, equity, requirement, bankruptcy)
+            if quantity > 0:
+                acted |= self.close(a, m, quantity, t)
+        return acted
+
+    # ------------------------------------------------------------------------------- waterfall
+
+    def debtors(self) -> list[int]:
+        return [a for a in self.suspects if self.flat(a) and self.owes(self.cash[a])]
+
+    def pay_claims(self) -> bool:
+        acted = False
+        for a in self.debtors():
+            paid = min(-self.cash[a], self.cash[self.fund])
+            if paid > 0:
+                self.pay(a, paid)
+                acted = True
+        return acted
+
+    def share_claims(self) -> bool:
+        debtors = self.debtors()
+        claims = -sum((self.cash[a] for a in debtors), F(0))
+        sharers = [a for a in range(self.traders + HOLDERS) if a != self.outside and self.equity(a) > 0]
+        wealth = {a: self.equity(a) for a in sharers}
+        total = sum(wealth.values(), F(0))
+        if not claims or not total:
+            return False
+        shared = min(claims, total)
+        for a in debtors:
+            self.cash[a] -= self.cash[a] * shared / claims
+        for a in sharers:
+            self.cash[a] -= shared * wealth[a] / total
+            if a == self.vault:
+                self.vault_shared += shared * wealth[a] / total
+        self.parts["socialized_loss"] += shared
+        self.parts["bad_debt"] += shared
+        return True
+
+    def deleverage(self, rule: Any, t: int) -> bool:
+        acted = False
+        for a in self.suspects:
+            equity, requirement = self.equity(a), self.requirement(a)
+            if requirement == 0 or not self.owes(equity):
+                continue
+            if rule.adl_when == "fund_exhausted" and not self.below(self.cash[self.fund], -equity):
+                continue
+            if self.blocked(t, ADL):
+                continue
+            bankruptcies = {
+                m: self.bankruptcy(a, m, equity, requirement) for m, p in self.held[a].items() if p.size != 0
+            }
+            for m in sorted(bankruptcies):
+                acted |= self.deleverage_row(rule, a, m, bankruptcies[m])
+        return acted
+
+    def winners(self, m: int, side: int) -> list[int]:
+        found = []
+        for w in range(self.traders + HOLDERS):
+            position = self.held[w].get(m)
+            if w == self.outside or position is None or position.size * side >= 0:
+                continue
+            equity = self.equity(w)
+            if equity == 0 or not self.below(F(0), equity):
+                continue
+            found.append(w)
+        return found
+
+    def deleverage_row(self, rule: Any, a: int, m: int, bankruptcy: F) -> bool:
+        side, mark = (1 if self.held[a][m].size > 0 else -1), self.mark[m]
+        price = {"bankruptcy": bankruptcy, "mark": mark, "previous_mark": self.previous[m]}[rule.adl_price]
+        rest = abs(self.held[a][m].size)
+        winners = self.winners(m, side)
+        offered = {w: abs(self.held[w][m].size) for w in winners}
+        if rule.rule == "adl_pro_rata":
+            total = sum(offered.values(), F(0))
+            taken = {w: own * min(F(1), rest / total) for w, own in offered.items()}
+        else:
+
+            def index(w: int) -> F:
+                position = self.held[w][m]
+                gain = mark / (position.entry / position.size)
+                return (gain if position.size > 0 else 1 / gain) * abs(position.size) * mark / self.equity(w)
+
+            ranked = sorted(winners, key=index, reverse=True)
+            for one, next_one in itertools.pairwise(ranked):
+                if abs(index(one) / index(next_one) - 1) <= TIE:
+                    raise Tie(float(index(one)))
+            taken = {}
+            for w in ranked:
+                taken[w] = min(rest - sum(taken.values(), F(0)), offered[w])
+        for w, quantity in taken.items():
+            if quantity > 0:
+                self.close_pair(a, w, m, quantity, price, bankruptcy)
+        return any(taken.values())
+
+    def close_pair(self, a: int, w: int, m: int, quantity: F, price: F, bankruptcy: F) -> None:
+        side, mark, parts = (1 if self.held[a][m].size > 0 else -1), self.mark[m], self.parts
+        loss, paid = quantity * side * (bankruptcy - mark), quantity * side * (price - mark)
+        self.trade(a, m, -side * quantity, price)
+        self.trade(w, m, side * quantity, price)
+        parts["adl_notional"] += quantity * mark
+        parts["adl_loss"] += loss
+        parts["adl_shortfall"] += max(F(0), paid)
+        parts["adl_gain"] += max(F(0), -paid)
+        parts["adl_residual"] += max(F(0), loss - paid)
+        parts["adl_overshoot"] += max(F(0), paid - loss)
+        parts["bad_debt"] += min(loss, paid)
+        if w == self.vault:
+            self.vault_shared += max(F(0), paid)
+
+    def waterfall(self, t: int) -> bool:
+        """Let the layers act in order, up to the first that does."""
+        for rule in self.protocol.waterfall:
+            acted = (
+                self.pay_claims()
+                if rule.rule == "insurance_fund"
+                else self.share_claims()
+                if rule.rule == "socialized_loss"
+                else self.deleverage(rule, t)
+            )
+            if acted:
+                return True
+        return False
+
+    # ------------------------------------------------------------------------------------ path
+
+    def play_round(self, t: int, first: bool) -> bool:
+        self.rounds += 1
+        flagged = [a for a in range(self.traders) if self.due(a, t)]
+        # A round sees the marks at its start: who becomes insolvent by what others lose waits for the next.
+        insolvent = [a for a in range(self.traders) if a in flagged or self.equity(a) < 0]
+        self.suspects = [*insolvent, self.vault]
+        if self.protocol.trigger.queue == "lowest_ratio":
+            ratios = {a: self.equity(a) / self.requirement(a) for a in flagged}
+            flagged.sort(key=ratios.__getitem__)
+            if any(ratios[b] - ratios[a] <= TIE for a, b in itertools.pairwise(flagged)):
+                raise Tie(flagged)
+        acted = False
+        if not self.blocked(t, LIQUIDATE):
+            if first:
+                acted |= self.unwind(t)
+            for a in flagged:
+                acted |= self.liquidate(a, t)
+        while self.waterfall(t):
+            acted = True
+        return acted
+
+    def unwind(self, t: int) -> bool:
+        acted = False
+        rule = next((rule for rule in self.protocol.execution if rule.rule == "backstop_vault"), None)
+        for m, position in sorted(self.held[self.vault].items()):
+            if position.size != 0 and rule.unwind_share > 0 and self.block.depth[0, t, m] > 0:
+                depth = float(self.block.depth[0, t, m])
+                part = abs(position.size) if math.isinf(depth) else F(rule.unwind_share) * F(depth)
+                acted |= self.close(self.vault, m, min(abs(position.size), part), t)
+        return acted
+
+    def run(self) -> Twin:
+        self.observe(0, True)
+        self.set_mark(0)
+        for t in range(1, len(self.world)):
+            self.observe(t, True)
+            self.set_mark(t)
+            self.accrue(t)
+            played = 0
+            while played < (self.protocol.rounds_per_step or 10_000):
+                if played:
+                    self.observe(t, False)
+                    self.set_mark(t)
+                if not self.play_round(t, played == 0):
+                    break
+                played += 1
+            for m in range(self.markets):
+                self.response[t][m] = rounded(self.slope * self.displacement(m, t))
+            self.shorten()
+        self.close_books()
+        return self
+
+    def shorten(self) -> None:
+        self.cash = [rounded(x) for x in self.cash]
+        for p in (p for held in self.held for p in held.values()):
+            p.size, p.entry, p.settled = rounded(p.size), rounded(p.entry), rounded(p.settled)
+        for numbers in (self.flow, self.lasting, self.index, self.oracle, self.mark):
+            numbers[:] = [rounded(x) for x in numbers]
+
+    def close_books(self) -> None:
+        """What is owed by accounts still open, at the worse of mark and world price, and the vault's fall."""
+        worst = {a: min(self.equity(a), self.equity(a, self.world[-1])) for a in [*range(self.traders), self.vault]}
+        unresolved = -sum((value for value in worst.values() if self.owes(value)), F(0))
+        paid = min(unresolved, self.cash[self.fund])
+        self.parts["bad_debt"] += unresolved
+        self.parts["fund_paid"] += paid
+        self.parts["unresolved_bad_debt"] = unresolved - paid
+        fall = self.vault_start - max(F(0), worst[self.vault]) - self.vault_shared
+        self.parts["provider_default_loss"] = max(F(0), fall)
+        self.parts["mutualised_loss"] = sum(
+            self.parts[name]
+            for name in ("adl_shortfall", "socialized_loss", "provider_default_loss", "unresolved_bad_debt")
+        )
