@@ -385,6 +385,7 @@ def _liquidation(flag: Any, quantity_of: Any, fee: Any, offer: Any, maintenance:
             side = 1.0 if v.rows[r]["size"] > 0.0 else -1.0
             record_passed(
                 v,
+                a,
                 BALANCE,
                 max(0.0, abs(v.rows[r]["size"]) * side * (bankruptcy - v.markets[v.rows[r]["market"]]["mark"])),
             )
@@ -464,9 +465,9 @@ def _round(select: Any, flag: Any, liquidate: Any, unwind_row: Any, unwind: Any,
     def play_round(v, t, first_round):
         flagged = 0
         suspects = 0
-        insolvent = False
         ordered = True
         vault = v.traders + VAULT
+        insolvent = equity(v, vault) < 0.0
         for k in range(select(v, t)):
             a = v.accounts[k]["candidate"]
             value, requirement = assess(v, a, maintenance)

@@ -66,9 +66,17 @@ def record_bad_debt(v, a, amount):
         v.out_market[v.rows[r]["market"]]["bad_debt"] += amount * v.rows[r]["attribution"]
 
 
-@inlined
-def record_passed(v, limit, amount):
-    """Record which limit let an amount pass a layer (I4)."""
+@kernel
+def record_passed(v, a, limit, amount):
+    """Record which limit let an amount of account `a` pass a layer (I4).
+
+    A claim that waits meets the same limit in every round: only what it grew by is new.
+    """
+    new = amount - v.accounts[a]["passed"]
+    if new <= 0.0:
+        return
+    v.accounts[a]["passed"] = amount
+    amount = new
     if limit == BALANCE:
         v.out[0]["passed_balance"] += amount
     elif limit == CAP:

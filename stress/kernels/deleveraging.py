@@ -107,7 +107,7 @@ def close_open_claims(v, t, when, price_rule, maintenance, choose):
             bankruptcy = bankruptcy_price(v, r, value, requirement, maintenance)
             side = 1.0 if v.rows[r]["size"] > 0.0 else -1.0
             if is_blocked(v, m, t):
-                record_passed(v, TIME, abs(v.rows[r]["size"]) * side * (bankruptcy - v.markets[m]["mark"]))
+                record_passed(v, a, TIME, abs(v.rows[r]["size"]) * side * (bankruptcy - v.markets[m]["mark"]))
                 continue
             price = bankruptcy
             if price_rule == AT_MARK:
@@ -117,7 +117,9 @@ def close_open_claims(v, t, when, price_rule, maintenance, choose):
             while v.rows[r]["size"] != 0.0:
                 w, quantity = choose(v, r, side, abs(v.rows[r]["size"]), t)
                 if w < 0:
-                    record_passed(v, ELIGIBILITY, abs(v.rows[r]["size"]) * side * (bankruptcy - v.markets[m]["mark"]))
+                    record_passed(
+                        v, a, ELIGIBILITY, abs(v.rows[r]["size"]) * side * (bankruptcy - v.markets[m]["mark"])
+                    )
                     break
                 deleverage(v, r, w, quantity, price, bankruptcy, t)
                 acted = True

@@ -119,6 +119,7 @@ ACCOUNT_FIELDS = (
     ("cash", "f8"),  # USD, signed
     ("row_start", "i8"),
     ("row_end", "i8"),
+    ("passed", "f8"),  # USD of the account's loss already recorded as having passed a layer
     ("touched", "i8"),  # 1 once the account was liquidated on this path
     ("queue", "i8"),  # scratch: the accounts flagged in a round, and their priorities
     ("priority", "f8"),

@@ -39,7 +39,7 @@ def absorb(v, t, maintenance):
             present_claim(v, claim, t)
             paid = min(claim, fund_balance(v))
             if paid < claim:
-                record_passed(v, BALANCE, claim - paid)
+                record_passed(v, a, BALANCE, claim - paid)
             if paid > 0.0:
                 pay_from_fund(v, a, paid)
                 acted = True

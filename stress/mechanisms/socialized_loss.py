@@ -39,11 +39,12 @@ def absorb(v, t, maintenance):
         if can_share_losses(v, a):
             wealth += max(0.0, equity(v, a))
     if wealth <= claims * ROUNDING:
-        record_passed(v, BALANCE, claims)
+        for k in range(v.venue[0]["suspects"]):
+            a = v.accounts[k]["suspect"]
+            if has_cash_claim(v, a):
+                record_passed(v, a, BALANCE, -v.accounts[a]["cash"])
         return False
     shared = min(claims, wealth)
-    if shared < claims:
-        record_passed(v, BALANCE, claims - shared)
     haircut = shared / wealth
     relief = shared / claims
     for k in range(v.venue[0]["suspects"]):
@@ -51,6 +52,7 @@ def absorb(v, t, maintenance):
         if has_cash_claim(v, a):
             paid = -v.accounts[a]["cash"] * relief
             v.accounts[a]["cash"] = v.accounts[a]["cash"] + paid if relief < 1.0 else 0.0
+            record_passed(v, a, BALANCE, -v.accounts[a]["cash"])
             record_bad_debt(v, a, paid)
             v.out[0]["socialized_loss"] += paid
             for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):

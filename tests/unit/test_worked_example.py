@@ -125,3 +125,34 @@ def test_settling_funding_of_one_row_does_not_move_the_ledger_sum():
     settle_funding(venue, short_row)
     assert venue.accounts["cash"].sum() - cash == pytest.approx(60.0)
     assert ledger_sum(venue) == pytest.approx(before, abs=1e-9)
+
+
+def test_a_claim_that_waits_is_recorded_once():
+    # No fund, no socialized loss, no book: A's debt passes every layer, in each of nine steps.
+    paths = one_market_paths([100.0] + [92.0] * 9, depth=0.0)
+    layers = [{"rule": "insurance_fund", "insurance_fund": 0.0}]
+    execution = [{"rule": "order_book", "deficit_fill": "any"}]
+    lone = one_market_book(cash=[500.0], size=[100.0], entry=[100.0], makers_equity=50_000.0)
+    deep = paths._replace(depth=np.where(np.arange(10) == 1, np.inf, 0.0).reshape(1, 10, 1))
+    _, out = run_one(protocol_of(waterfall=layers, execution=execution), lone, deep)
+    assert out["passed_balance"] == pytest.approx(300.0)  # 500 - 100 x (100 - 92), once
+    assert out["unresolved_bad_debt"] == pytest.approx(300.0)
+
+
+def test_an_insolvent_vault_is_deleveraged_even_when_nothing_else_happens():
+    execution = [
+        {
+            "rule": "backstop_vault",
+            "vault_equity": 301.0,
+            "takeover_below": 1.0,
+            "takeover_limit": 1e9,
+            "unwind_share": 0.0,
+        }
+    ]
+    layers = [{"rule": "adl_pro_rata", "adl_price": "bankruptcy", "adl_when": "negative_equity"}]
+    # The vault takes A's 100 at 95 when the mark is 92, keeps 1 of equity, and loses it at 91.
+    paths = one_market_paths([100.0, 92.0, 91.0, 91.0])
+    venue, out = run_one(protocol_of(waterfall=layers, execution=execution), book(), paths)
+    assert row_of(venue, "vault")[0] == 0.0
+    assert out["adl_notional"] == pytest.approx(100 * 91.0)
+    assert out["unresolved_bad_debt"] == 0.0
