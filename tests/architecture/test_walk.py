@@ -9,6 +9,8 @@ import threading
 from pathlib import Path
 
 import stress
+from stress.config import load_study
+from stress.sweep import Workbench
 
 ROOT = Path(__file__).parents[2]
 HANDS = {"stress.sweep", "stress.runs"}
@@ -41,6 +43,8 @@ def test_the_walk_of_leverage_cap_is_as_told(tmp_path):
     for folder in ("protocols", "markets"):
         text = text.replace(f"{folder}/", f"{ROOT}/configs/{folder}/")
     (tmp_path / "walk.yaml").write_text(text)
+    bench = Workbench(load_study(tmp_path / "walk.yaml"))
+    bench.compiled(bench.cell(0, 0))  # following the compiler would take minutes
     threading.setprofile(follow)
     sys.setprofile(follow)
     try:

@@ -65,7 +65,7 @@ def test_a_market_or_a_tier_may_be_named(reference):
 
 
 def test_the_present_value_changes_nothing(reference):
-    for name, value in {"leverage_cap": 40.0, "oracle_delay": Seconds(60), "insurance_fund": 1e7}.items():
+    for name, value in {"leverage_cap": 40.0, "oracle_delay": Seconds(60), "liquidation_fee": 0.005}.items():
         assert design.with_axis(reference, name, value, MARKETS)[0] == reference
 
 
@@ -213,7 +213,7 @@ def test_explain_marks_defaults_and_shows_time_constants_and_cost(quickstart):
     assert "traders: keep_utilisation\n" in text
     assert "oracle.oracle_delay = 1m: a whole multiple of the step, 1 step" in text
     assert "followed: maintenance_rate" in text
-    assert "4,096 of 1,440 steps, in blocks of 64: 64" in text
+    assert f"{quickstart.paths:,} of 1,440 steps, in blocks of 64: {quickstart.paths // 64}" in text
     assert f"{4096 * 1440 * 500 * 100 * 2:,} account-steps" in text
     assert "on one core" not in text
     assert "on one core at 1,000,000 account-steps per second" in design.explain(
