@@ -20,5 +20,7 @@ _DEFAULTS = {
 
 for _name, _value in _DEFAULTS.items():
     os.environ.setdefault(_name, _value)
-if "PREFECT_API_URL" not in os.environ:
-    os.environ.setdefault("PREFECT_HOME", str(Path("results/.prefect").resolve()))
+if "PREFECT_API_URL" not in os.environ and "PREFECT_HOME" not in os.environ:
+    _home = Path("results/.prefect").resolve()
+    _home.mkdir(parents=True, exist_ok=True)  # Prefect makes the last folder only
+    os.environ["PREFECT_HOME"] = str(_home)
