@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from stress.accounts.book import KINDS, Book, InitialMargin, summary
+from stress.accounts.reshaping import reshape
 from stress.accounts.responses import RESPONSES, isolate, respond
 from stress.accounts.snapshot import SnapshotBook, read_snapshot
 from stress.accounts.synthetic import SyntheticBook, make_synthetic
@@ -40,19 +41,23 @@ def make_book(
     -------
     The traders' book. Its markets do not net to zero: the imbalance of each is closed against
     `market_makers` by the engine. A synthetic account starts at or above its initial margin; an
-    account of a snapshot is taken as it stands.
+    account of a snapshot is taken as it stands. Then the book is drawn again and scaled, if the
+    spec says so.
     """
+    prices = np.asarray(prices, dtype=np.float64)
     if isinstance(spec, SnapshotBook):
-        return read_snapshot(spec, markets=markets)
-    return make_synthetic(
-        spec,
-        markets=tuple(markets),
-        prices=np.asarray(prices, dtype=np.float64),
-        leverage_cap=np.asarray(leverage_cap, dtype=np.float64),
-        seed=seed,
-        initial_margin=initial_margin,
-        open_interest=open_interest,
-    )
+        book = read_snapshot(spec, markets=tuple(markets))
+    else:
+        book = make_synthetic(
+            spec,
+            markets=tuple(markets),
+            prices=prices,
+            leverage_cap=np.asarray(leverage_cap, dtype=np.float64),
+            seed=seed,
+            initial_margin=initial_margin,
+            open_interest=open_interest,
+        )
+    return reshape(book, spec.scale, spec.resample, prices, seed)
 
 
 __all__ = [

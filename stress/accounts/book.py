@@ -47,6 +47,7 @@ class Book:
     row_market, size, entry_price : (R,) int64, float64 [base units, + long], float64 [USD].
     market_makers_equity : USD, or None for the engine's default (gross notional).
     trader_names : name of trader i, or empty where traders are only numbers.
+    dropped : positions of a snapshot that `other_markets: drop` left out, "trader market size" each.
     """
 
     markets: tuple[str, ...]
@@ -60,6 +61,7 @@ class Book:
     entry_price: np.ndarray
     market_makers_equity: float | None = None
     trader_names: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, dtype in _DTYPES.items():
@@ -157,6 +159,7 @@ def summary(book: Book, prices: np.ndarray) -> dict[str, Any]:
     counts = np.diff(book.row_start)
     return {
         "traders": int(by_trader.size),
+        "dropped_positions": len(book.dropped),
         "accounts": int(book.cash.size),
         "isolated_accounts": int(book.isolated.sum()),
         "positions": int(book.size.size),

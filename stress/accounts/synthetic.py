@@ -28,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validato
 from scipy.special import betaincinv, ndtri
 
 from stress.accounts.book import KINDS, Book, InitialMargin
+from stress.accounts.reshaping import Resampling, Scale
 from stress.errors import BookError, did_you_mean
 
 DIRECTIONAL, HEDGED_PAIR, MARKET_NEUTRAL, FUNDING_COLLECTING, WHALE = range(5)
@@ -141,6 +142,8 @@ class SyntheticBook(_Spec):
         default=None, description="USD by market, one side, market makers included; null = the market file's"
     )
     market_makers_equity: PositiveFloat | None = Field(default=None, description="USD; null = the gross notional")
+    scale: Scale = 1.0
+    resample: Resampling = None
 
 
 def make_synthetic(

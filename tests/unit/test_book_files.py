@@ -117,7 +117,7 @@ def test_all_bad_rows_are_shown_up_to_twenty(tmp_path):
         (HEADER.replace("entry_price", "entry_prise"), "book.csv", "did you mean entry_price"),
         (HEADER.replace("size", "size,size"), "book.csv", "keep one of the two"),
         (HEADER.replace(",collateral", ""), "book.csv", "'collateral'"),
-        (HEADER + GOOD, "book.txt", "a .csv or .parquet file"),
+        (HEADER + GOOD, "book.txt", "a .csv, .parquet or .json file"),
         (HEADER + GOOD, "book.parquet", "readable Parquet"),
         (HEADER + '"0xa,cross,BTC,1,1,1\n', "book.csv", "balanced quotes"),
     ],
