@@ -214,7 +214,7 @@ def test_explain_marks_defaults_and_shows_time_constants_and_cost(quickstart):
     assert "oracle.oracle_delay = 1m: a whole multiple of the step, 1 step" in text
     assert "followed: maintenance_rate" in text
     assert f"{quickstart.paths:,} of 1,440 steps, in blocks of 64: {quickstart.paths // 64}" in text
-    assert f"{4096 * 1440 * 500 * 100 * 2:,} account-steps" in text
+    assert f"{quickstart.paths * 1440 * 500 * 100 * 2:,} account-steps" in text
     assert "on one core" not in text
     assert "on one core at 1,000,000 account-steps per second" in design.explain(
         quickstart, account_steps_per_second=1e6
