@@ -56,7 +56,7 @@ def alerts(run: runs.Run, changes: list[runs.Comparison]) -> list[Alert]:
             at = run.data.isel(run.place(point.index, index))
             events, paths = int(at[f"events_{tolerance.measure}"]), int(at["paths"])
             scenario = ", ".join(str(value) for value in point.values.values())
-            if reason := _breach(events, paths, tolerance.probability, tolerance.confidence, point.scenario.kind):
+            if reason := _breach(events, paths, tolerance.probability, tolerance.confidence, point.scenario.one_path):
                 found.append(Alert("current", scenario, f"{tolerance.measure}: {reason}"))
     found += [
         Alert(change.cell, change.scenario, f"worse than the last run by {change.difference}")
@@ -66,10 +66,10 @@ def alerts(run: runs.Run, changes: list[runs.Comparison]) -> list[Alert]:
     return found
 
 
-def _breach(events: int, paths: int, tolerance: float, confidence: float, kind: str) -> str | None:
+def _breach(events: int, paths: int, tolerance: float, confidence: float, one_path: bool) -> str | None:
     if paths == 0:
         return "the cell failed"
-    if kind != "regime":  # one path: an outcome, not a probability
+    if one_path:  # an outcome, not a probability
         return "it happens on this path" if events else None
     high = float(measures.clopper_pearson(events, paths, confidence)[1])
     estimate = measures.describe_estimate(events, paths, confidence)

@@ -26,6 +26,8 @@ TAIL = 0.99
 # Below these the spread between blocks says too little about the spread of a difference.
 _FEWEST_BLOCKS = 8
 _FEWEST_DISCORDANT = 20
+# Below this the spread of the losses that happened says too little about the error of their mean.
+_FEWEST_EVENTS = 10
 
 
 # ----------------------------------------------------------------------------------- intervals
@@ -322,6 +324,33 @@ def _tails(data: xr.Dataset, losses: xr.Dataset) -> dict[str, np.ndarray]:
     }
 
 
+def tail_of_cell(data: xr.Dataset, losses: xr.Dataset, at: Mapping[str, int], level: float) -> Tail:
+    """Return VaR and ES of the mutualised loss at any level for the cell at `at` (its place on every axis)."""
+    cell, rows = data.isel(at), losses["mutualised_loss"].values[_rows_of(data, losses, at)]
+    histogram = cell["histogram_mutualised_loss"].values
+    return tail(_largest(rows, int(cell["paths_with_loss"]), histogram), int(cell["paths"]), level)
+
+
+def mean_given_loss(
+    data: xr.Dataset, losses: xr.Dataset, at: Mapping[str, int], confidence: float = CONFIDENCE
+) -> tuple[float, float, float, int]:
+    """Return (mean, low, high, events): the mean mutualised loss of the paths on which it is an event.
+
+    The interval is Student's over those paths; with too few of them, or where loss rows of the cell
+    were dropped at the cap, what is not known is not a number.
+    """
+    mine = _rows_of(data, losses, at)
+    hit = mine & (losses["events"].values & 1 > 0)  # bit 0 is the mutualised loss
+    values, events = losses["mutualised_loss"].values[hit], int(data["events_mutualised_loss"].isel(at))
+    if not events or len(values) < events:
+        return math.nan, math.nan, math.nan, events
+    mean = math.fsum(values) / events
+    if events < _FEWEST_EVENTS:
+        return mean, math.nan, math.nan, events
+    half = float(stats.t.ppf(0.5 + confidence / 2, events - 1)) * float(np.std(values, ddof=1)) / math.sqrt(events)
+    return mean, max(mean - half, 0.0), mean + half, events
+
+
 # ---------------------------------------------------------------------------------------- pairs
 
 
@@ -367,15 +396,21 @@ def compare_cells(
 
 def _event_paths(data: xr.Dataset, losses: xr.Dataset, at: Mapping[str, int], event: str) -> set[int] | None:
     """Return the ids of the paths with the event, or None where rows of the cell were dropped."""
-    point, cell = (
-        int(np.ravel_multi_index([at[name] for name in axes], [data.sizes[name] for name in axes])) if axes else 0
-        for axes in (data.attrs["path_axes"], data.attrs["cell_axes"])
-    )
-    mine = (losses["path_point"].values == point) & (losses["cell"].values == cell)
+    mine = _rows_of(data, losses, at)
     if int(mine.sum()) < int(data["paths_with_loss"].isel(at)):
         return None
     bit = 1 << [term.name for term in EVENTS].index(event)
     return set(losses["path"].values[mine & (losses["events"].values & bit > 0)].tolist())
+
+
+def _rows_of(data: xr.Dataset, losses: xr.Dataset, at: Mapping[str, int]) -> np.ndarray:
+    """Return which loss rows belong to one cell."""
+    point, cell = (
+        int(np.ravel_multi_index([at[name] for name in axes], [data.sizes[name] for name in axes])) if axes else 0
+        for axes in (data.attrs["path_axes"], data.attrs["cell_axes"])
+    )
+    mine: np.ndarray = (losses["path_point"].values == point) & (losses["cell"].values == cell)
+    return mine
 
 
 def describe_estimate(events: int, paths: int, confidence: float = CONFIDENCE) -> str:

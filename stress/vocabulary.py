@@ -23,21 +23,75 @@ class Term(NamedTuple):
 
 # One record per path and cell.
 PATH_OUTCOMES: tuple[Term, ...] = (
-    Term("mutualised_loss", "f8", "USD", ">= 0", "loss carried by users who did not default: ADL shortfall + socialized loss + default losses of providers + unresolved bad debt"),
-    Term("adl_shortfall", "f8", "USD", ">= 0", "per deleveraged contract, what the mark of that round gave the winner minus what the rule paid, where positive"),
+    Term(
+        "mutualised_loss",
+        "f8",
+        "USD",
+        ">= 0",
+        "loss carried by users who did not default: ADL shortfall + socialized loss + default losses of providers + unresolved bad debt",
+    ),
+    Term(
+        "adl_shortfall",
+        "f8",
+        "USD",
+        ">= 0",
+        "per deleveraged contract, what the mark of that round gave the winner minus what the rule paid, where positive",
+    ),
     Term("socialized_loss", "f8", "USD", ">= 0", "cash claims shared by accounts with positive equity"),
-    Term("provider_default_loss", "f8", "USD", ">= 0", "fall of the backstop vault's equity through takeovers and their unwinding, at the horizon"),
-    Term("unresolved_bad_debt", "f8", "USD", ">= 0", "negative equity still open at the horizon, at the worse of world price and mark, after the fund that is left"),
-    Term("bad_debt", "f8", "USD", ">= 0", "losses of defaulted accounts beyond their own margin: paid by the fund, by winners, by all, or unresolved"),
+    Term(
+        "provider_default_loss",
+        "f8",
+        "USD",
+        ">= 0",
+        "fall of the backstop vault's equity through takeovers and their unwinding, at the horizon",
+    ),
+    Term(
+        "unresolved_bad_debt",
+        "f8",
+        "USD",
+        ">= 0",
+        "negative equity still open at the horizon, at the worse of world price and mark, after the fund that is left",
+    ),
+    Term(
+        "bad_debt",
+        "f8",
+        "USD",
+        ">= 0",
+        "losses of defaulted accounts beyond their own margin: paid by the fund, by winners, by all, or unresolved",
+    ),
     Term("fund_paid", "f8", "USD", ">= 0", "paid out by the insurance fund"),
     Term("fund_received", "f8", "USD", ">= 0", "fees received by the insurance fund"),
     Term("fund_low_water", "f8", "USD", ">= 0", "lowest balance of the insurance fund on the path"),
-    Term("peak_uncovered_loss", "f8", "USD", ">= 0", "highest value over time of cumulative claims on the fund minus cumulative fees to it; with an unlimited fund, a fund of this size just survives; once a finite fund is exhausted, a lower bound"),
+    Term(
+        "peak_uncovered_loss",
+        "f8",
+        "USD",
+        ">= 0",
+        "highest value over time of cumulative claims on the fund minus cumulative fees to it; with an unlimited fund, a fund of this size just survives; once a finite fund is exhausted, a lower bound",
+    ),
     Term("exhaustion_step", "i8", "step", "-1 = never", "step of the first claim larger than the fund's balance"),
     Term("adl_notional", "f8", "USD", ">= 0", "notional closed by auto-deleveraging, at the mark"),
-    Term("adl_loss", "f8", "USD", ">= 0", "loss of the contracts that were deleveraged: size x (bankruptcy price - mark), signs by side"),
-    Term("adl_overshoot", "f8", "USD", ">= 0", "what winners gave up beyond the loss; stays with the account that was closed"),
-    Term("adl_residual", "f8", "USD", ">= 0", "part of the loss that the rule's price left with the account that was closed"),
+    Term(
+        "adl_loss",
+        "f8",
+        "USD",
+        ">= 0",
+        "loss of the contracts that were deleveraged: size x (bankruptcy price - mark), signs by side",
+    ),
+    Term(
+        "adl_overshoot",
+        "f8",
+        "USD",
+        ">= 0",
+        "what winners gave up beyond the loss; stays with the account that was closed",
+    ),
+    Term(
+        "adl_residual",
+        "f8",
+        "USD",
+        ">= 0",
+        "part of the loss that the rule's price left with the account that was closed",
+    ),
     Term("adl_gain", "f8", "USD", ">= 0", "what winners received beyond the mark (possible only at a previous mark)"),
     Term("passed_balance", "f8", "USD", ">= 0", "loss that passed a layer because its balance was too small"),
     Term("passed_cap", "f8", "USD", ">= 0", "loss that passed a layer because of a cap of its rule"),
@@ -54,7 +108,13 @@ PATH_OUTCOMES: tuple[Term, ...] = (
     Term("first_adl_step", "i8", "step", "-1 = never", "step of the first auto-deleveraging"),
     Term("fills", "i8", "fills", ">= 0", "fills of any kind after t = 0"),
     Term("rounds", "i8", "rounds", ">= 0", "rounds in which something was filled, deleveraged or shared"),
-    Term("ledger_residual", "f8", "fraction", ">= 0", "largest I1 or I2 residual seen on the path, over gross notional at t = 0"),
+    Term(
+        "ledger_residual",
+        "f8",
+        "fraction",
+        ">= 0",
+        "largest I1 or I2 residual seen on the path, over gross notional at t = 0",
+    ),
     Term("violation", "i8", "code", "0 = none", "number of the first invariant that failed on the path"),
 )
 
@@ -74,7 +134,13 @@ MARKET_OUTCOMES: tuple[Term, ...] = (
 # One record per step and market, of a single named path (drill-down only).
 TRACE: tuple[Term, ...] = (
     Term("world_price", "f8", "USD", "> 0", "exogenous price"),
-    Term("venue_mid", "f8", "USD", "> 0", "world price with premium, moved by the venue's own impact, at the end of the step"),
+    Term(
+        "venue_mid",
+        "f8",
+        "USD",
+        "> 0",
+        "world price with premium, moved by the venue's own impact, at the end of the step",
+    ),
     Term("oracle_price", "f8", "USD", "> 0", "the venue's oracle view"),
     Term("mark_price", "f8", "USD", "> 0", "price used for margin, trigger and deleveraging"),
     Term("liquidated_notional", "f8", "USD", ">= 0", "notional liquidated in this step"),
@@ -86,9 +152,13 @@ TRACE: tuple[Term, ...] = (
 # Arrays of a path block.
 PATH_ARRAYS: tuple[Term, ...] = (
     Term("world", "f8", "USD", "> 0", "exogenous price, index 0 = t 0", "paths"),
-    Term("depth", "f8", "base units", ">= 0", "quantity within 1 % of the mid on one side of the venue's book", "paths"),
+    Term(
+        "depth", "f8", "base units", ">= 0", "quantity within 1 % of the mid on one side of the venue's book", "paths"
+    ),
     Term("premium", "f8", "fraction", "signed", "venue premium over the world price before own impact", "paths"),
-    Term("external_premium", "f8", "fraction", "signed", "premium of external perpetuals over the world price", "paths"),
+    Term(
+        "external_premium", "f8", "fraction", "signed", "premium of external perpetuals over the world price", "paths"
+    ),
     Term("oracle_outage", "i8", "flag", "0 or 1", "external sources do not publish for this market", "scenario"),
     Term("venue_outage", "i8", "bit mask", ">= 0", "actions blocked at the venue by the scenario", "scenario"),
 )

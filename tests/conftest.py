@@ -25,7 +25,8 @@ settings.register_profile(
 settings.register_profile("nightly", parent=settings.get_profile("fixed"), max_examples=2000, derandomize=False)
 settings.load_profile("fixed")
 
-DESELECTED = pytest.StashKey[int]()
+DESELECTED = pytest.StashKey[dict[str, int]]()
+NOT_RUN = pytest.StashKey[list[tuple[str, str]]]()  # validation checks: name, reason
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,7 +37,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="DIR",
         help="folder of *.json files with validation cases; default: those of this project",
     )
-
 
     parser.addoption(
         "--market-data",
@@ -61,18 +61,28 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if INTERPRETED:
-        return
-    interpreted = [item for item in items if item.get_closest_marker("interpreted")]
-    if interpreted:
-        config.stash[DESELECTED] = len(interpreted)
-        config.hook.pytest_deselected(items=interpreted)
-        items[:] = [item for item in items if not item.get_closest_marker("interpreted")]
+    left_out = {} if INTERPRETED else {"interpreted": "need NUMBA_DISABLE_JIT=1; tests/test_interpreted.py runs them"}
+    if not config.option.markexpr:
+        left_out |= {"slow": "run with `-m slow` (make slow)", "e2e": "run with `-m e2e` (make e2e)"}
+    counts: dict[str, int] = {}
+    kept, deselected = [], []
+    for item in items:
+        reason = next((reason for marker, reason in left_out.items() if item.get_closest_marker(marker)), None)
+        (kept if reason is None else deselected).append(item)
+        if reason is not None:
+            counts[reason] = counts.get(reason, 0) + 1
+    config.stash[DESELECTED] = counts
+    if deselected:
+        config.hook.pytest_deselected(items=deselected)
+        items[:] = kept
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if count := config.stash.get(DESELECTED, 0):
-        terminalreporter.section("interpreted tests")
-        terminalreporter.write_line(
-            f"{count} tests run with interpreted kernels only: tests/test_interpreted.py runs them, or set NUMBA_DISABLE_JIT=1"
-        )
+    if counts := config.stash.get(DESELECTED, {}):
+        terminalreporter.section("left out")
+        for reason, count in counts.items():
+            terminalreporter.write_line(f"{count} tests {reason}")
+    if not_run := config.stash.get(NOT_RUN, []):
+        terminalreporter.section("validation checks not run")
+        for name, reason in not_run:
+            terminalreporter.write_line(f"{name}: {reason}")

@@ -16,7 +16,7 @@ from stress.kernels.jit import INTERPRETED
 def test_interpreted_tests_pass():
     root = Path(__file__).parents[1]
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-m", "interpreted", "-p", "no:cacheprovider", "tests"],
+        [sys.executable, "-m", "pytest", "-q", "-m", "interpreted and not slow", "-p", "no:cacheprovider", "tests"],
         cwd=root,
         env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
         capture_output=True,

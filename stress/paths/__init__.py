@@ -24,7 +24,7 @@ from stress.kernels.jit import entry
 from stress.kernels.mean_reversion import knot_grid
 from stress.kernels.rng import COMMON, market_id, round_keys, stream_of
 from stress.kernels.venue import PathBlock
-from stress.paths import depth, diffusion, jumps, premium, regimes, replay, shock, volatility
+from stress.paths import anchors, depth, diffusion, jumps, premium, regimes, replay, shock, volatility
 from stress.paths.depth import Depth
 from stress.paths.diffusion import DiffusionOfMarket
 from stress.paths.jumps import Jumps, JumpsOfMarket
@@ -32,7 +32,7 @@ from stress.paths.premium import Premium
 from stress.paths.regimes import Regimes
 from stress.paths.replay import PriceHistory, PriceReport
 from stress.paths.volatility import SlowVolatility
-from stress.scenarios import STATIONARY, RegimeScenario, ReplayScenario, ShockScenario
+from stress.scenarios import STATIONARY, AnchorScenario, RegimeScenario, ReplayScenario, ShockScenario
 from stress.stages import format_duration
 
 KNOT_SECONDS = 300.0  # grid of the noise of depth and premium
@@ -46,6 +46,36 @@ class Source(BaseModel):
     text: str
     date: str
     sure: bool
+
+
+class PriceData(BaseModel):
+    """A price file that a calibration read: its name, BLAKE2b-128 of its bytes, its markets."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    file: str
+    blake2b: str
+    markets: tuple[str, ...]
+
+
+class Calibration(BaseModel):
+    """Where fitted parameters come from and how sure they are; no path depends on it.
+
+    span : first and last hour, UTC. hours : number of returns of each market. standard_errors : by key, from
+    `bootstrap`. kept : keys that prices cannot identify, taken from `template`. wicks : Parkinson volatility
+    (highs and lows) over close-to-close volatility, of each market; no layer of the model makes wicks.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    data: tuple[PriceData, ...]
+    span: tuple[str, str]
+    hours: dict[str, int]
+    template: str
+    kept: tuple[str, ...]
+    occupancy: dict[str, float]
+    wicks: dict[str, float]
+    bootstrap: str
+    standard_errors: dict[str, float]
+    warnings: tuple[str, ...]
 
 
 class Market(DiffusionOfMarket, JumpsOfMarket):
@@ -76,6 +106,7 @@ class MarketModel(BaseModel):
     jumps: Jumps = Jumps()
     depth: Depth | None = None
     premium: Premium | None = None
+    calibration: Calibration | None = None
 
     @model_validator(mode="after")
     def _layers_fit_together(self) -> Self:
@@ -175,8 +206,8 @@ class PathSource:
     """A pure function from path numbers to paths; picklable, and safe to call from many threads.
 
     initial_prices : (m,) float64, W at t = 0 in USD. paths_available : None = any number; 1 for a replay
-    or a shock. impact_scale : share by which a replay scales own impact; already in its depth (D / share).
-    report : what a replay met in its price file, else None.
+    or a shock. terms : of the layers, or of anchors. impact_scale : share by which a replay scales own
+    impact; already in its depth (D / share). report : what a replay met in its price file, else None.
     """
 
     scenario: Any
@@ -185,7 +216,7 @@ class PathSource:
     steps: int
     initial_prices: np.ndarray
     keys: np.ndarray
-    terms: Terms | None
+    terms: Terms | anchors.AnchorTerms | None
     fixed: PathBlock | None = None
     impact_scale: float = 1.0
     report: PriceReport | None = None
@@ -207,6 +238,8 @@ class PathSource:
                 )
             return self.fixed
         assert self.terms is not None  # a source has terms or is fixed
+        if isinstance(self.terms, anchors.AnchorTerms):
+            return anchors.generate(self.keys, self.terms, first_path, count)
         shape = (count, self.steps + 1, len(self.markets))
         world, depths, premiums = np.empty(shape), np.empty(shape), np.empty(shape)
         regime = np.empty(shape[:2], np.int8)
@@ -256,7 +289,7 @@ def _check_axes(axes: PathAxes) -> None:
 
 def compose(
     model: MarketModel,
-    scenario: RegimeScenario | ReplayScenario | ShockScenario,
+    scenario: RegimeScenario | ReplayScenario | ShockScenario | AnchorScenario,
     *,
     markets: Sequence[str],
     horizon: float,
@@ -283,20 +316,35 @@ def compose(
             model, scenario, of, [known.index(name) for name in markets], prices, depth_usd, steps, step, axes
         )
         return PathSource(scenario, tuple(markets), step, steps, prices, keys, terms)
+    beta = np.array([market.jump_beta for market in model.markets.values()])
     if isinstance(scenario, ShockScenario):
-        beta = np.array([market.jump_beta for market in model.markets.values()])
         block = shock.build(
             scenario, markets=markets, known=known, beta=beta, prices=prices, depth=depth_usd / prices,
             steps=steps, step=step,
         )  # fmt: skip
         return PathSource(scenario, tuple(markets), step, steps, prices, keys, None, block)
-    if history is None:
-        raise StudyError("a replay needs its price file", key=f"scenarios.{scenario.name}", value=scenario.replay)
     sigma = np.array([market.volatility for market in of]) / np.sqrt(diffusion.YEAR)
     phi, floor = (model.depth.phi, model.depth.floor) if model.depth else (0.0, 0.0)
+    if isinstance(scenario, AnchorScenario):
+        selected = [known.index(name) for name in markets]
+        matrix = diffusion.blend(diffusion.correlation_matrix(known, model.correlation), axes.correlation)
+        anchor_terms = anchors.build(
+            scenario, markets=markets, known=known, beta=beta, prices=prices, depth=depth_usd / prices, sigma=sigma,
+            phi=phi, floor=floor, half_life=replay.REALISED_HALF_LIFE,
+            ids=np.array([market_id(name) for name in known], dtype=np.uint64)[: max(selected) + 1],
+            loading=diffusion.cholesky(matrix)[selected, : max(selected) + 1],
+            noise=axes.volatility / np.sqrt(diffusion.YEAR), steps=steps, step=step,
+        )  # fmt: skip
+        return PathSource(scenario, tuple(markets), step, steps, prices, keys, anchor_terms)
+    if history is None:
+        raise StudyError("a replay needs its price file", key=f"scenarios.{scenario.name}", value=scenario.replay)
+    for name in (*scenario.map, *scenario.volatility_to):
+        if name not in known:
+            key = f"scenarios.{scenario.name}.{'map' if name in scenario.map else 'volatility_to'}"
+            raise StudyError("is not a market of the model", key=key, value=name, fix=did_you_mean(name, known))
     block, report = replay.build(
-        scenario, history, markets=markets, depth_usd=depth_usd, sigma=sigma, phi=phi, floor=floor,
-        steps=steps, step=step,
+        scenario, history, markets=markets, prices=prices, year=diffusion.YEAR, depth_usd=depth_usd, sigma=sigma,
+        phi=phi, floor=floor, steps=steps, step=step,
     )  # fmt: skip
     return PathSource(
         scenario, tuple(markets), step, steps, block.world[0, 0], keys, None, block, scenario.impact_share[0], report

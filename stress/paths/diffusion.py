@@ -8,7 +8,7 @@ Equations    d ln S_i = (mu_i - sigma_i(t)^2 / 2) dt + sigma_i(t) dB_i,  corr(B)
 Parameters   per market `volatility` (per sqrt year of 365 d, in the first regime) and `drift` (per year);
              `correlation` of each pair, of step returns.
 Axes         `correlation` c in [-1, 1]: R_s <- (1 - |c|) R_s + |c| (11' if c > 0 else I).
-Calibration  configs/markets/house.yaml names its sources.
+Calibration  `fit_volatility` by bipower variation, `fit_correlation` over hours without a flagged jump.
 Cannot       give bad debt at realistic oracle delays (evidence: P(bankrupt | hit) ~ 1e-303 at 60 s), make
              tails, or decouple one market from the others.
 """
@@ -134,3 +134,44 @@ def walk(keys, path, terms, clock, step, regime, slow, jumps, shocks, world):
                 z += terms.loading[state, i, k] * shocks[k, t]
             x += move + spread * z + jumps[t, i]
             world[t + 1, i] = world[0, i] * math.exp(x)
+
+
+def bipower(returns: np.ndarray) -> np.ndarray:
+    """Return pi/2 |r(t)| |r(t-1)|, (n, m): its mean is the variance that jumps leave alone; row 0 is NaN.
+
+    Barndorff-Nielsen and Shephard 2004. NaN beside a NaN.
+    """
+    product = np.full(returns.shape, np.nan)
+    product[1:] = 0.5 * math.pi * np.abs(returns[1:] * returns[:-1])
+    return product
+
+
+def fit_volatility(returns: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Return volatility per sqrt year, (m,), of hourly returns (n, m) divided by their regime's multiple.
+
+    weight (n,): how often each hour counts.
+    """
+    products = bipower(returns)
+    seen = ~np.isnan(products)
+    variance = (weight[:, None] * np.where(seen, products, 0.0)).sum(axis=0) / (weight[:, None] * seen).sum(axis=0)
+    return np.sqrt(variance * YEAR / 3600.0)
+
+
+def fit_correlation(returns: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Return the correlation (m, m) of hourly returns (n, m), pairs by the hours both have; zero mean.
+
+    Pairs from different stretches of time may contradict each other: negative eigenvalues are set to zero
+    and the diagonal back to one.
+    """
+    seen = (~np.isnan(returns)).astype(np.float64)
+    filled = np.nan_to_num(returns)
+    together = (filled * weight[:, None]).T @ filled
+    power = (filled**2 * weight[:, None]).T @ seen
+    matrix = together / np.sqrt(np.maximum(power * power.T, 1e-300))
+    values, vectors = np.linalg.eigh(matrix)
+    if values[0] < 1e-9:
+        matrix = (vectors * np.maximum(values, 1e-6)) @ vectors.T
+        scale = np.sqrt(np.diag(matrix))
+        matrix = matrix / np.outer(scale, scale)
+    np.fill_diagonal(matrix, 1.0)
+    return matrix

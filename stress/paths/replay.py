@@ -14,6 +14,10 @@ Depth        D0 max((sigma / sigma0)^-phi, floor) / impact share, phi and floor 
              sigma is realised (Parkinson from highs and lows, exponentially weighted with a half-life of
              30 minutes, the running bar included), taken not below sigma0, the first regime's volatility.
              Share 0 is unlimited depth: no own impact. Premium 0: it is part of history that spot lacks.
+Transforms   all bars of a market, from its first open O_0: P -> start (P / O_0)^power, where power is severity x
+             beta of `map`, or severity x `volatility_to` / realised volatility of closes on the path's clock;
+             start is O_0, or the market file's price for a mapped market. `time_compression` c: a bar of the
+             file takes bar / c of the path.
 Cannot       say what would have happened with other liquidations, or between the extremes of a bar.
 """
 
@@ -231,11 +235,35 @@ def realised_volatility(bars: np.ndarray, seconds: float, start: float) -> np.nd
     return np.sqrt(variance)
 
 
+def transform(
+    bars: np.ndarray, scenario: ReplayScenario, market: str, *, price: float, seconds: float, year: float
+) -> np.ndarray:
+    """Return bars (n, 4) after the scenario's transforms; see the module.
+
+    price : where a mapped market starts. seconds : length of a bar on the path's clock. year : in seconds.
+    """
+    opened, power = bars[0, 0], scenario.severity * scenario.source_of(market).beta
+    if market in scenario.volatility_to:
+        moves = np.diff(np.log(np.concatenate([bars[:1, 0], bars[:, 3]])))
+        realised = np.sqrt((moves**2).mean() / seconds * year)
+        if realised == 0:
+            raise StudyError(
+                "a market that stands still has no volatility to rescale",
+                key=f"scenarios.{scenario.name}.volatility_to",
+                value=market,
+            )
+        power = scenario.severity * scenario.volatility_to[market] / realised
+    start = price if market in scenario.map else opened
+    return bars if (power, start) == (1.0, opened) else start * (bars / opened) ** power
+
+
 def build(
     scenario: ReplayScenario,
     history: PriceHistory,
     *,
     markets: Sequence[str],
+    prices: np.ndarray,
+    year: float,
     depth_usd: np.ndarray,
     sigma: np.ndarray,
     phi: float,
@@ -245,28 +273,34 @@ def build(
 ) -> tuple[PathBlock, PriceReport]:
     """Return the one path and what was met on the way.
 
-    depth_usd, sigma (m,): D0 in USD with the depth axis applied; first regime's volatility per sqrt second.
+    prices, depth_usd, sigma (m,): the market file's prices in USD; D0 in USD with the depth axis applied; first
+    regime's volatility per sqrt second. year : in seconds.
     """
     key = f"scenarios.{scenario.name}"
     if len(scenario.impact_share) != 1:
         raise StudyError("one path has one impact share", key=key, value=scenario.impact_share, fix="expand it first")
-    each = history.bar / step
+    if scenario.offset != (0,):
+        raise StudyError("one path has one offset", key=key, value=scenario.offset, fix="expand it first")
+    seconds = history.bar / scenario.time_compression
+    each = seconds / step
     if abs(each - round(each)) > 1e-9 or round(each) < 3:
         raise StudyError(
-            f"bars of {format_duration(history.bar)} need a step that divides them into at least three",
+            f"bars of {format_duration(seconds)} of the path need a step that divides them into at least three",
             key="step",
             value=format_duration(step),
-            fix=f"set step: {format_duration(history.bar / max(3, int(np.ceil(each))))}",
+            fix=f"set step: {format_duration(seconds / max(3, int(np.ceil(each))))}",
         )
     horizon = steps * step
-    if horizon % history.bar:
+    count = round(horizon / seconds)
+    if abs(horizon / seconds - count) > 1e-9:
         raise StudyError("must be whole bars", key="horizon", value=format_duration(horizon))
-    if scenario.to is not None and (scenario.to - scenario.from_).total_seconds() != horizon:
+    lasts = None if scenario.to is None else (scenario.to - scenario.from_).total_seconds() / scenario.time_compression
+    if lasts is not None and abs(lasts - horizon) > 1e-6:
         raise StudyError(
             "a replay lasts as long as the study's horizon",
             key=f"{key}.to",
-            value=scenario.to.isoformat(),
-            fix=f"set horizon: {format_duration((scenario.to - scenario.from_).total_seconds())}, or leave `to` out",
+            value=str(scenario.to),
+            fix=f"set horizon: {format_duration(lasts)}, or leave `to` out",
         )
     if scenario.from_.timestamp() % history.bar:
         raise StudyError(
@@ -274,14 +308,15 @@ def build(
             key=f"{key}.from",
             value=scenario.from_.isoformat(),
         )
-    count = round(horizon / history.bar)
     bars, series, gaps, bad = {}, {}, {}, []
-    for market in markets:
-        bars[market], series[market], gaps[market], found = _market_bars(history, scenario, market, count)
-        bad += found
+    for i, market in enumerate(markets):
+        source = scenario.source_of(market).source
+        found, series[market], gaps[market], prints = _market_bars(history, scenario, source, count)
+        bars[market] = transform(found, scenario, market, price=float(prices[i]), seconds=seconds, year=year)
+        bad += prints
     world = np.stack([visit(bars[market], round(each)) for market in markets], axis=1)
     ratio = np.stack(
-        [realised_volatility(bars[name], history.bar, sigma[i]) / sigma[i] for i, name in enumerate(markets)], axis=1
+        [realised_volatility(bars[name], seconds, sigma[i]) / sigma[i] for i, name in enumerate(markets)], axis=1
     )
     thin = np.maximum(np.maximum(ratio, 1.0) ** -phi, floor)
     share = scenario.impact_share[0]

@@ -35,6 +35,9 @@ def _log_moves(scenario: ShockScenario, markets: Sequence[str], known: Sequence[
     if scenario.others == "still":
         return np.array([named.get(market, 0.0) for market in markets])
     (leader, move), *_ = named.items()
+    if scenario.others != "by_beta":
+        sign = 1.0 if scenario.others == "same" else -1.0
+        return np.array([named.get(market, sign * move) for market in markets])
     return move * beta[[known.index(market) for market in markets]] / beta[known.index(leader)]
 
 
@@ -64,15 +67,16 @@ def build(
     """Return the one path; prices and depth (m,) at t = 0 in USD and base units, beta of all `known` markets."""
     key = f"scenarios.{scenario.name}"
     times = np.arange(steps + 1) * step
-    if times[-1] < scenario.at + scenario.over:
+    over = step if isinstance(scenario.over, str) else scenario.over
+    if times[-1] < scenario.at + over:
         raise StudyError(
             "the move ends after the horizon",
             key=key,
-            value=f"at {format_duration(scenario.at)} over {format_duration(scenario.over)}",
+            value=f"at {format_duration(scenario.at)} over {format_duration(over)}",
             fix=f"end it within the horizon of {format_duration(float(times[-1]))}",
         )
     moves = _log_moves(scenario, markets, known, beta)
-    progress = np.clip((times - scenario.at) / scenario.over, 0.0, 1.0)
+    progress = np.clip((times - scenario.at) / over, 0.0, 1.0)
     shape = (1, steps + 1, len(markets))
     oracle, venue = np.zeros(shape, np.uint8), np.zeros(shape[:2], np.uint8)
     if scenario.oracle_outage:

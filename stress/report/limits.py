@@ -75,6 +75,18 @@ def _event(reading: Reading) -> Iterator[str]:
     )
 
 
+def _anchor_words(name: str, scenario: Any) -> str:
+    count: dict[str, int] = {}
+    for _, value in scenario.tagged:
+        count[value.known] = count.get(value.known, 0) + 1
+    curves = ", ".join(f"{number} {known}" for known, number in count.items())
+    return (
+        f"{name} ({scenario.title}) is an anchor path, not historical data: prices pass through stated anchors "
+        f"with random noise between them (curves: {curves}). Probabilities on it are given the anchors, and say "
+        "nothing about how likely such an event is."
+    )
+
+
 def _paths(reading: Reading) -> Iterator[str]:
     study = reading.study
     for scenario in reading.scenarios:
@@ -85,7 +97,10 @@ def _paths(reading: Reading) -> Iterator[str]:
                 if share == 0
                 else f"own impact counts {stated(share)}, on top of a history that already contains the cascade of its day"
             )
-            yield f"{scenario.name} is one historical path, an outcome and not a probability; {history}."
+            changes = "".join(f", changed: {change}" for change in reading.scenario(scenario).changes)
+            yield f"{scenario.name} is one historical path{changes}; an outcome and not a probability; {history}."
+        if scenario.kind == "anchors":
+            yield _anchor_words(scenario.name, reading.scenario(scenario))
     if reading.path_axes:
         at = ", ".join(
             f"{axis_label(n)} {axis_value(n, reading.plan.path_axes[n][i])}" for n, i in reading.neutral.items()

@@ -7,11 +7,12 @@ from functools import partial
 
 import numpy as np
 
-from stress.measures import wilson
+from stress.measures import clopper_pearson, mean_given_loss, tail_of_cell, wilson
 from stress.report import figures
 from stress.report.document import Block, Figure, Section, Table, Text
-from stress.report.formats import per_million, percent, significant, usd, usd_bounds, usd_interval
+from stress.report.formats import DASH, per_million, percent, points, significant, usd, usd_bounds, usd_interval
 from stress.report.reading import EVENTS, PARTS, Reading, ScenarioView, is_number
+from stress.report.verdict import difference_of
 from stress.vocabulary import ATTRIBUTION_RULE, MARKET_OUTCOMES, Term
 
 NEVER = "cannot occur under these rules"
@@ -26,12 +27,22 @@ def named_cells(reading: Reading) -> Section:
     for scenario in reading.scenarios:
         paths = int(reading.number("paths", scenario, reading.headline))
         counted = scenario.given if scenario.one_path else f"{paths:,} paths, 95 % intervals"
-        rows = tuple(
+        rows = [
             (words, *(say(reading, scenario, cell) for _, cell in reading.pair))
             for words, say in _measures(scenario.one_path)
-        )
-        blocks.append(Table(f"{scenario.name}: {reading.horizon}, {counted}", ("measure", *names), rows))
+        ]
+        columns = ("measure", *names)
+        if changes := {} if scenario.one_path else _changes(reading, scenario):
+            columns += ("change, same paths",)
+            rows = [(*row, changes.get(row[0], DASH)) for row in rows]
+        blocks.append(Table(f"{scenario.name}: {reading.horizon}, {counted}", columns, tuple(rows)))
     return Section("cells", f"{' and '.join(names)} in numbers".capitalize(), tuple(blocks))
+
+
+def _changes(reading: Reading, scenario: ScenarioView) -> dict[str, str]:
+    """Return the paired difference of each probability by the name of its row."""
+    found = {words: difference_of(reading, scenario, event) for event, words in EVENTS.items()}
+    return {f"P({words})": points(d.low, d.value, d.high) for words, d in found.items() if d is not None}
 
 
 Say = Callable[[Reading, ScenarioView, dict[str, int]], str]
@@ -44,9 +55,11 @@ def _measures(one_path: bool) -> Iterator[tuple[str, Say]]:
         words = outcome.replace("_", " ").replace("adl", "deleveraged")
         yield words if one_path else f"mean {words}", partial(_mean_words, outcome=outcome)
     if not one_path:
+        yield "mean mutualised loss, given the event", _given_loss_words
+        yield "VaR 95 % of mutualised loss", _var_95_words
         yield "VaR 99 % of mutualised loss", partial(_tail_words, name="var_99")
         yield "expected shortfall 99 % of mutualised loss", partial(_tail_words, name="es_99")
-        yield "worst path's mutualised loss", partial(_number_words, name="worst_loss", say=usd)
+        yield "worst path's mutualised loss", _worst_words
     for name, words, say in (
         ("open_interest", "open interest carried at the start", usd),
         ("loss_per_open_interest", "mutualised loss per open interest", per_million),
@@ -74,9 +87,38 @@ def _mean_words(reading: Reading, scenario: ScenarioView, cell: dict[str, int], 
     return usd(mean) if scenario.one_path else usd_interval(mean, error)
 
 
+def _given_loss_words(reading: Reading, scenario: ScenarioView, cell: dict[str, int]) -> str:
+    if reading.failed(scenario, cell):
+        return "failed"
+    found = mean_given_loss(reading.data, reading.run.losses, reading.place(scenario, cell))
+    mean, low, high, events = found
+    if not events:
+        return "no path had the event"
+    if is_number(mean) and not is_number(high):
+        return f"{usd(mean)} ({events} events: too few for an interval)"
+    return usd_bounds(mean, low, high)
+
+
+def _var_95_words(reading: Reading, scenario: ScenarioView, cell: dict[str, int]) -> str:
+    found = tail_of_cell(reading.data, reading.run.losses, reading.place(scenario, cell), 0.95)
+    return _bounded(found.var, found.var_low, found.var_high, determined=is_number(found.var_high))
+
+
+def _worst_words(reading: Reading, scenario: ScenarioView, cell: dict[str, int]) -> str:
+    worst, paths = (reading.number(name, scenario, cell) for name in ("worst_loss", "paths"))
+    if not is_number(worst) or not paths:
+        return "not available"
+    # No path of the cell was worse: the bound that nothing in so many paths gives.
+    return f"{usd(worst)} (a worse path has a probability below {percent(float(clopper_pearson(0, paths)[1]))})"
+
+
 def _tail_words(reading: Reading, scenario: ScenarioView, cell: dict[str, int], name: str) -> str:
     value, low, high = (reading.number(f"{name}{end}", scenario, cell) for end in ("", "_low", "_high"))
-    if is_number(value) and not is_number(reading.number("var_99_high", scenario, cell)):
+    return _bounded(value, low, high, determined=is_number(reading.number("var_99_high", scenario, cell)))
+
+
+def _bounded(value: float, low: float, high: float, *, determined: bool) -> str:
+    if is_number(value) and not determined:
         # The upper bound of VaR lies beyond the worst path: these paths do not determine the tail.
         return f"{usd(value)} (too few paths for an interval)"
     return usd_bounds(value, low, high)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import html
+
 from stress.report import figures
 from stress.report.document import Block, Code, Document, Figure, Table, Text
 
+# What a forum would read as markup, GitHub's mathematics and strike-through included.
 _SPECIAL = str.maketrans(
-    {"|": r"\|", "<": "&lt;", ">": "&gt;", "\n": " ", "`": r"\`", "*": r"\*", "_": r"\_", "[": r"\["}
+    {"<": "&lt;", ">": "&gt;", "&": "&amp;", "\n": " ", "\r": " "} | {sign: f"\\{sign}" for sign in "\\|`*_[]$~"}
 )
 
 
@@ -44,7 +47,7 @@ def _table(table: Table) -> str:
     rows = [table.columns, tuple("---" for _ in table.columns), *table.rows]
     text = "\n".join(f"| {' | '.join(_said(cell) if row is not rows[1] else cell for cell in row)} |" for row in rows)
     if table.folded:
-        return f"<details><summary>{_said(table.caption)}</summary>\n\n{text}\n\n</details>"
+        return f"<details><summary>{html.escape(table.caption)}</summary>\n\n{text}\n\n</details>"
     return f"{_said(table.caption)}\n\n{text}"
 
 

@@ -146,10 +146,14 @@ class Reading:
 
     # ------------------------------------------------------------ estimates
 
+    def place(self, scenario: ScenarioView, cell: Index | None = None) -> dict[str, int]:
+        """Return the position on the path axes, and on the cell axes if a cell is given."""
+        return {"scenario": scenario.index, **self.neutral, **(cell or {})}
+
     def array(self, name: str, scenario: ScenarioView, cell: Index) -> np.ndarray:
         """Return what a variable holds for one cell: a scalar, or its own dimensions (market, block, bin)."""
         values, dims = self._held(name)
-        at = {"scenario": scenario.index, **self.neutral, **cell}
+        at = self.place(scenario, cell)
         return values[tuple(at.get(dim, slice(None)) for dim in dims)]
 
     def _held(self, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -200,6 +204,8 @@ class Reading:
             return ScenarioView(index, name, scenario.kind, "on one historical path", None, True)
         if scenario.kind == "shock":
             return ScenarioView(index, name, scenario.kind, "on one stated path", None, True)
+        if scenario.kind == "anchors":
+            return ScenarioView(index, name, scenario.kind, "on anchor paths, not historical data", None, False)
         if scenario.start == STATIONARY:
             return ScenarioView(index, name, scenario.kind, "on a day drawn at random", None, False)
         share = self._share(scenario.start)
@@ -260,6 +266,14 @@ class Reading:
         """The moment at which a replay starts; None where time has no date."""
         found = self._named(scenario.name)
         return found.from_ if found.kind == "replay" else None
+
+    def seconds_per_step(self, scenario: ScenarioView) -> float:
+        """How much of history one step of a replay is."""
+        return float(self.study.step * self._named(scenario.name).time_compression)
+
+    def scenario(self, view: ScenarioView) -> Any:
+        """The scenario behind a view."""
+        return self._named(view.name)
 
     def impact_share(self, scenario: ScenarioView) -> float:
         """The share of the venue's own impact that a replay adds to history."""

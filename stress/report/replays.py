@@ -41,7 +41,7 @@ def story(reading: Reading, scenario: ScenarioView) -> Story | None:
     if start is None or reading.failed(scenario, reading.headline):
         return None
     trace = reading.trace(scenario)
-    step = timedelta(seconds=float(reading.study.step))
+    step = timedelta(seconds=reading.seconds_per_step(scenario))
     liquidated, deleveraged = (trace[name].sum(axis=1) for name in ("liquidated_notional", "adl_notional"))
     return Story([start + step * i for i in range(len(trace))], liquidated, deleveraged, trace)
 

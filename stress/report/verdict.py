@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Literal
 
@@ -16,14 +17,17 @@ Direction = Literal["riskier", "safer", "no difference shown"]
 _SEVERITY: dict[Standing | None, int] = {"failed": 0, None: 1, "safe": 1, "undecided": 2, "risky": 3}
 
 
-def difference_of(reading: Reading, scenario: ScenarioView) -> Difference | None:
-    """Return proposed minus current probability on the same paths, or None where it is not asked or not known."""
+def difference_of(reading: Reading, scenario: ScenarioView, event: str | None = None) -> Difference | None:
+    """Return proposed minus current probability on the same paths, or None where it is not asked or not known.
+
+    `event`: default the one that the tolerance is about.
+    """
     if reading.current is None or reading.proposed is None or reading.current == reading.proposed:
         return None
-    here = {"scenario": scenario.index, **reading.neutral}
+    here, event = reading.place(scenario), event or reading.event
     grid = (reading.data, reading.run.losses)
     failed = any(reading.failed(scenario, cell) for cell in (reading.current, reading.proposed))
-    return None if failed else compare_cells(grid, grid, here | reading.current, here | reading.proposed, reading.event)
+    return None if failed else compare_cells(grid, grid, here | reading.current, here | reading.proposed, event)
 
 
 def direction(difference: Difference) -> Direction:
@@ -33,8 +37,11 @@ def direction(difference: Difference) -> Direction:
     return "riskier" if difference.value > 0 else "safer"
 
 
-def give(reading: Reading) -> Verdict:
-    """Return the verdict on the proposed cell, or on the current one where nothing is proposed."""
+def give(reading: Reading, say: Callable[[Reading, ScenarioView, Estimate], str] | None = None) -> Verdict:
+    """Return the verdict on the proposed cell, or on the current one where nothing is proposed.
+
+    `say` words the sentence about the scenario that decides; default: the report's.
+    """
     random = [scenario for scenario in reading.scenarios if not scenario.one_path]
     if not random:
         return _outcome(reading)
@@ -46,7 +53,7 @@ def give(reading: Reading) -> Verdict:
     standing = reading.standing(estimate)
     return Verdict(
         headline=_headline(reading, decides, standing, difference),
-        sentence=_sentence(reading, decides, estimate),
+        sentence=(say or _sentence)(reading, decides, estimate),
         colour="none" if standing is None or standing == "failed" else standing,
         table=_table(reading, random, estimates, differences),
         small_print=_small_print(reading, standing, estimate),

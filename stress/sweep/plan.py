@@ -48,7 +48,7 @@ class Receipt:
 
 def layout(study: Study, plan: Design) -> Layout:
     """Return the shape of the run; a replay or a shock is one path, whatever the study's `paths`."""
-    paths = tuple(study.paths if point.scenario.kind == "regime" else 1 for point in plan.path_points)
+    paths = tuple(1 if point.scenario.one_path else study.paths for point in plan.path_points)
     return Layout(dict(plan.path_axes), dict(plan.cell_axes), study.markets, paths, study.block_size)
 
 

@@ -16,8 +16,9 @@ from stress import accounts, design, engine, grid, paths
 from stress.config import Protocol, Study, load_study
 from stress.errors import StoreError
 from stress.paths import PathSource
+from stress.scenarios import ShockSet
 from stress.sources.price_file import read_prices
-from stress.sweep.margin import initial_margin
+from stress.sweep.margin import initial_margin, maintenance_margin
 from stress.sweep.plan import Task, cost, layout, tasks
 
 
@@ -73,6 +74,7 @@ class Workbench:
 
     def _compose(self, point: design.PathPoint) -> PathSource:
         study, scenario = self.study, point.scenario
+        assert not isinstance(scenario, ShockSet)  # the plan holds its members
         history = read_prices(study.locate(scenario.replay)) if scenario.kind == "replay" else None
         return paths.compose(
             study.market,
@@ -129,6 +131,21 @@ class Workbench:
             "vault_loss_floor": study.vault_loss_floor * built.vault_equity,
         }
         return BuiltCell(cell.protocol, built, constants)
+
+    def liquidatable(self, point: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return what a cell's terms do to the book as it stands, before any trader responds.
+
+        (A,) bool, whether an account's equity lies strictly below its maintenance requirement at the
+        prices of t = 0, and (A,) its gross notional [USD].
+        """
+        study, cell, prices = self.study, self.plan.cells[index], self.source(point).initial_prices
+        book = self.book(cell, prices)
+        if cell.margin_mode == "isolated":
+            book = accounts.isolate(book, self._initial_margin(cell.base), prices)
+        price = prices[book.row_market]
+        margin = maintenance_margin(cell.protocol, study.markets, study.step)(book.row_market, book.size, price)
+        requirement = book.per_account(margin)
+        return (requirement > 0) & (book.equity(prices) < requirement), book.per_account(np.abs(book.size) * price)
 
     def _initial_margin(self, protocol: Protocol) -> accounts.InitialMargin:
         return initial_margin(protocol, self.study.markets, self.study.step)

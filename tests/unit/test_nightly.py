@@ -12,8 +12,8 @@ from stress.measures import Difference
 from stress.runs import Comparison
 
 
-def night(events, paths, kind="regime", tolerance=0.01):
-    point = SimpleNamespace(index=(0,), values={"scenario": "panic"}, scenario=SimpleNamespace(kind=kind))
+def night(events, paths, one_path=False, tolerance=0.01):
+    point = SimpleNamespace(index=(0,), values={"scenario": "panic"}, scenario=SimpleNamespace(one_path=one_path))
     data = xr.Dataset({"events_mutualised_loss": ("scenario", [events]), "paths": ("scenario", [paths])})
     stated = SimpleNamespace(measure="mutualised_loss", probability=tolerance, confidence=0.95)
     return SimpleNamespace(
@@ -35,8 +35,8 @@ def change(low, high):
         (night(41, 4096), 1),  # 1 %: the interval reaches beyond the tolerance
         (night(0, 100), 1),  # nothing seen, and nothing shown: 3.6 % is possible
         (night(0, 0), 1),  # a failed cell is no good news
-        (night(1, 1, "replay"), 1),
-        (night(0, 1, "replay"), 0),
+        (night(1, 1, True), 1),
+        (night(0, 1, True), 0),
         (night(4096, 4096, tolerance=None), 0),
     ],
 )

@@ -82,7 +82,12 @@ def grid_of(layout, chance, silent=(), failed=()):
         drawn = outcomes(np.random.default_rng([point, block]), count, chance(point, cell), 3e5, silent)
         bad = (point, cell) in failed
         record = grid.empty_cell(len(MARKETS)) if bad else grid.reduce_cell(*drawn, first)
-        constants = {"open_interest": 1.8e8, "gross_notional": 3.6e8, "trader_equity": 4e7, "vault_equity_at_start": 2e7}
+        constants = {
+            "open_interest": 1.8e8,
+            "gross_notional": 3.6e8,
+            "trader_equity": 4e7,
+            "vault_equity_at_start": 2e7,
+        }
         constants |= {"fund": 1e7, "loss_floor": 180.0, "vault_loss_floor": 2e5}
         failure = {"type": "InvariantViolation", "message": "I1", "traceback": ""} if bad else None
         stacked = grid.stack_cells([record], [{} if bad else constants], [failure], f"paths {point} {block}")

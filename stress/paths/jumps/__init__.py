@@ -14,7 +14,7 @@ Parameters   `intensity` per year in the first regime (x jump_intensity of the r
              of the regime x the volatility axis; per market `jump_beta`, `jump_dispersion` d.
 Addresses    group = day. Sub-level 0: word 0 is the count. Sub-level 1 + k, common: time, thinning, size;
              of market i: word 0 is Z. Own jumps: time, thinning, size.
-Calibration  configs/markets/house.yaml names its sources.
+Calibration  `fitting`: flags, the common and own split, betas, laws of size given that a jump was seen.
 Cannot       cluster jumps inside a regime (no self-excitation), make a wick (a jump that is undone within
              the minute), or tails heavier than exponential.
 """

@@ -1,0 +1,452 @@
+"""A market model from hourly price bars: what prices identify is fitted, the rest is kept from a template.
+
+    returns -> seasonality -> regimes -> local level -> flags -> betas, sizes -> volatility, correlation
+
+Each fit stands beside its layer in `stress.paths`; here they meet. The evidence (states, flags, levels) is made
+once; an estimate is a function of the evidence and of how often each hour counts, so that a bootstrap
+replicate is the same function with other counts. Standard errors are therefore given the states and flags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from stress.errors import PriceFileError, StudyError, did_you_mean
+from stress.paths import Calibration, MarketModel, PriceData, diffusion, regimes, volatility
+from stress.paths.jumps import fitting
+from stress.paths.replay import BAD_PRINT_FACTOR, PriceHistory
+
+HOUR = pd.Timedelta(hours=1)
+LEVEL_WINDOW = 145  # hours of local bipower volatility, centred: three days to each side
+MAJOR_COVERAGE = 0.9  # of the longest history
+FEWEST_HOURS = 2000
+REPLICATES = 100
+MEAN_BLOCK = 336  # hours
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Hourly log returns (n, m), NaN across a gap; squared log range (n, m) of highs and lows; last closes (m,)."""
+
+    markets: tuple[str, ...]
+    hours: pd.DatetimeIndex
+    returns: np.ndarray
+    squared_range: np.ndarray
+    last: np.ndarray
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the hours show, made once. majors (m,) bool; season (n,); state, multiple, size, intensity (n,) by hour."""
+
+    panel: Panel
+    majors: np.ndarray
+    chain: regimes.FittedChain
+    season: np.ndarray
+    state: np.ndarray
+    multiple: np.ndarray
+    jump_size: np.ndarray
+    jump_intensity: np.ndarray
+    level: np.ndarray  # (n, m) local standard deviation of an hour
+    seen: fitting.Seen
+    diffusive: np.ndarray  # (n, m) returns over season, NaN where flagged
+    correlation: np.ndarray  # (m, m) of diffusive returns in the first regime
+    chance: np.ndarray | None  # selection of common jumps, None without one
+
+
+def panel(histories: Sequence[PriceHistory], order: Sequence[str]) -> Panel:
+    """Return the hours of all markets; those of `order` come first, in that order, the others by name."""
+    closes: dict[str, pd.Series] = {}
+    ranges: dict[str, pd.Series] = {}
+    warnings = []
+    for history in histories:
+        if history.bar != 3600.0:
+            raise PriceFileError(
+                "calibration reads hourly bars",
+                file=history.file,
+                key="bar",
+                value=f"{history.bar:g} s",
+                fix="use 1h bars",
+            )
+        for (venue, name), rows in history.table.groupby(["venue", "symbol"], sort=True, observed=True):
+            symbol = str(name)
+            if symbol in closes:
+                raise PriceFileError(
+                    "a market has one price series; this is its second",
+                    file=history.file,
+                    key="symbol",
+                    value=f"{venue} {symbol}".strip(),
+                    fix="give one file or venue for each market",
+                )
+            close, missing, odd = _bars(rows)
+            closes[symbol] = close
+            body = rows[["open", "close"]].agg(["min", "max"], axis=1)
+            bad = (rows["low"] < body["min"] / BAD_PRINT_FACTOR) | (rows["high"] > body["max"] * BAD_PRINT_FACTOR)
+            spread = np.where(bad, np.nan, np.log(rows["high"] / rows["low"]) ** 2)
+            ranges[symbol] = pd.Series(spread, index=pd.DatetimeIndex(rows["ts"]))
+            if missing or odd or bad.any():
+                warnings.append(
+                    f"{symbol}: {missing} missing hours, {odd} closes and {int(bad.sum())} highs or lows a factor "
+                    f"{BAD_PRINT_FACTOR:g} off; returns and ranges that touch them are left out"
+                )
+    names = [name for name in order if name in closes] + sorted(set(closes) - set(order))
+    short = [name for name in names if len(closes[name]) < FEWEST_HOURS]
+    if short:
+        raise StudyError(
+            f"a calibration needs {FEWEST_HOURS} hours of each market",
+            key="markets",
+            value={name: len(closes[name]) for name in short},
+            fix="leave them out with --markets",
+        )
+    longest = max(len(closes[name]) for name in names)
+    # Common jumps are read off the first market, so it must be one with a long history.
+    anchor = next(name for name in names if len(closes[name]) >= MAJOR_COVERAGE * longest)
+    names = [anchor, *(name for name in names if name != anchor)]
+    table = pd.DataFrame({name: closes[name] for name in names})
+    hours = pd.date_range(table.index[0], table.index[-1], freq=HOUR)
+    prices = table.reindex(hours)
+    spreads = pd.DataFrame({name: ranges[name] for name in names}).reindex(hours)
+    return Panel(
+        tuple(names),
+        hours[1:],
+        np.diff(np.log(prices.to_numpy()), axis=0),
+        spreads.to_numpy()[1:],
+        np.array([closes[name].dropna().iloc[-1] for name in names]),
+        tuple(warnings),
+    )
+
+
+def _bars(rows: pd.DataFrame) -> tuple[pd.Series, int, int]:
+    """Return closes by hour (NaN where a factor off both neighbours), hours missing, closes left out."""
+    close = pd.Series(rows["close"].to_numpy(), index=pd.DatetimeIndex(rows["ts"]))
+    x = np.log(close.to_numpy())
+    off = np.zeros(len(x), bool)
+    limit = np.log(BAD_PRINT_FACTOR)
+    step = np.diff(x)
+    off[1:-1] = (np.abs(step[:-1]) > limit) & (np.abs(step[1:]) > limit) & (step[:-1] * step[1:] < 0)
+    missing = int((close.index[-1] - close.index[0]) / HOUR) + 1 - len(close)
+    return close.mask(off), missing, int(off.sum())
+
+
+def observe(data: Panel, template: MarketModel) -> Evidence:
+    """Find seasonality, states, local levels and flags, each refined once with the flags of the first pass."""
+    returns, count = data.returns, len(data.markets)
+    present = (~np.isnan(returns)).sum(axis=0)
+    majors = present >= MAJOR_COVERAGE * present.max()
+    multiples = template.regimes.values("volatility")
+    one = np.ones(len(returns))
+    season, multiple, flags = one, one, np.zeros(returns.shape, bool)
+    for _ in range(2):
+        level = _level(returns, season, multiple)
+        with np.errstate(invalid="ignore"):
+            flags = np.abs(returns) > fitting.THRESHOLD * level
+        calm = np.where(flags, np.nan, returns)
+        season = _season(data.hours, calm / level * season[:, None])
+        calm = calm / season[:, None]
+        chain = regimes.fit(calm[:, majors], multiples)
+        _, _, fitted, _ = regimes.summarise(chain, calm[:, majors], one)
+        state = chain.probability.argmax(axis=1)
+        multiple = fitted[state]
+    level = _level(returns, season, multiple)
+    seen = fitting.see(returns, level, majors)
+    calm = np.where(seen.flags, np.nan, returns) / season[:, None]
+    correlation = diffusion.fit_correlation(calm / multiple[:, None], chain.probability[:, 0])
+    chance = None
+    if count > 2 and seen.common.any():
+        beta, dispersion, _ = fitting.fit_beta(returns, level, seen, correlation, one)
+        known = majors & ~np.isnan(beta)
+        if known.sum() > 2:
+            deviation = diffusion.fit_volatility(calm / multiple[:, None], one)[known]
+            chance = fitting.selection(beta[known], dispersion[known], deviation, correlation[np.ix_(known, known)])
+    return Evidence(
+        data, majors, chain, season, state, multiple,
+        template.regimes.values("jump_size")[state], template.regimes.values("jump_intensity")[state],
+        level, seen, calm, correlation, chance,
+    )  # fmt: skip
+
+
+def _level(returns: np.ndarray, season: np.ndarray, multiple: np.ndarray) -> np.ndarray:
+    """Return local standard deviations (n, m): centred bipower over three days to each side, x season x regime.
+
+    Returns are held at 4 typical deviations first, so that a jump hardly lifts its own threshold.
+    """
+    scale = (season * multiple)[:, None]
+    plain = returns / scale
+    typical = np.sqrt(np.nanmean(diffusion.bipower(plain), axis=0))
+    products = pd.DataFrame(diffusion.bipower(np.clip(plain, -4 * typical, 4 * typical)))
+    local = products.rolling(LEVEL_WINDOW, center=True, min_periods=24).mean()
+    return np.sqrt(local.ffill().bfill().to_numpy()) * scale
+
+
+def _season(hours: pd.DatetimeIndex, scaled: np.ndarray) -> np.ndarray:
+    """Return the factor of each hour of the day (n,), root mean square 1, from returns over their local level."""
+    power = np.nanmean(np.where(np.isnan(scaled).all(axis=1, keepdims=True), 0.0, scaled**2), axis=1)
+    by_hour = np.array([power[hours.hour == h].mean() for h in range(24)])
+    return np.sqrt(by_hour / by_hour.mean())[hours.hour]
+
+
+def estimate(evidence: Evidence, template: MarketModel, weight: np.ndarray) -> tuple[dict[str, Any], list[str]]:
+    """Return the fitted part of a market file with each hour counted weight (n,) times, and warnings."""
+    data, seen, warnings = evidence.panel, evidence.seen, []
+    diffusive = evidence.diffusive / evidence.multiple[:, None]
+    names, states = data.markets, list(template.regimes.states)
+    _, transition, multiples, mixed = regimes.summarise(evidence.chain, evidence.diffusive[:, evidence.majors], weight)
+    slow = _slow(diffusive, seen, weight)
+    median = np.exp(-(slow.sd**2)) if slow else 1.0
+    sigma = diffusion.fit_volatility(diffusive, weight) * median
+    correlation = diffusion.fit_correlation(diffusive, weight * evidence.chain.probability[:, 0])
+    beta, dispersion, hours = fitting.fit_beta(data.returns, evidence.level, seen, evidence.correlation, weight)
+    common, said = _common(evidence, template, weight)
+    warnings += said
+    markets = {}
+    for i, name in enumerate(names):
+        kept = template.markets.get(name)
+        if np.isnan(beta[i]):
+            beta[i], dispersion[i] = (kept.jump_beta, kept.jump_dispersion) if kept else (1.0, 0.0)
+            source = "kept from the template" if kept else "set to 1 and 0"
+            warnings.append(f"{name}: {hours[i]} common jumps; jump_beta and jump_dispersion are {source}")
+        own, said = _own(evidence, i, weight)
+        warnings += said
+        markets[name] = {
+            "price": float(data.last[i]),
+            "volatility": float(sigma[i]),
+            "jump_beta": float(beta[i]),
+            "jump_dispersion": float(dispersion[i]),
+            "own_jumps": own,
+        }
+    return {
+        "markets": markets,
+        "correlation": {
+            name: {names[j]: float(correlation[i, j]) for j in range(i)} for i, name in enumerate(names) if i
+        },
+        "regimes": {
+            "states": {
+                state: {"volatility": float(multiples[s]), "correlation": float(mixed[s])}
+                for s, state in enumerate(states)
+            },
+            "hourly_transition": transition.tolist(),
+        },
+        "volatility": slow and {"half_life": float(slow.half_life), "sd": slow.sd},
+        "jumps": {"common": common},
+    }, warnings
+
+
+def _slow(diffusive: np.ndarray, seen: fitting.Seen, weight: np.ndarray) -> volatility.SlowVolatility | None:
+    """Fit slow volatility to the mean over markets of each day's log realised variance."""
+    days = len(diffusive) // 24
+    power = (diffusive[: days * 24] ** 2).reshape(days, 24, -1)
+    full = (~np.isnan(power)).sum(axis=1) >= 12
+    daily = np.log(np.where(full, np.nansum(power, axis=1), np.nan) / np.maximum((~np.isnan(power)).sum(axis=1), 1))
+    daily = daily - np.nanmean(daily, axis=0)
+    count = (~np.isnan(daily)).sum(axis=1)
+    levels = np.where(count > 0, np.nansum(daily, axis=1) / np.maximum(count, 1), np.nan)
+    return volatility.fit(levels, weight[12 : days * 24 : 24])
+
+
+def _common(evidence: Evidence, template: MarketModel, weight: np.ndarray) -> tuple[dict[str, Any] | None, list[str]]:
+    """Return the train of common jumps: exponential sizes each way, in the first regime's size."""
+    kept = template.jumps.common
+    returns, seen = evidence.panel.returns[:, 0], evidence.seen
+    hours = np.flatnonzero(seen.common & seen.flags[:, 0])
+    if evidence.chance is None or weight[hours].sum() < fitting.FEWEST:
+        if len(evidence.panel.markets) > 2 and kept:
+            return kept.model_dump(), [f"{len(hours)} common jumps: jumps.common is kept from the template"]
+        return None, ["fewer than three markets: common jumps cannot be told from own ones; all jumps are own"]
+    threshold = fitting.THRESHOLD * evidence.level[:, 0] / evidence.jump_size
+    usable = ~np.isnan(evidence.panel.returns).any(axis=1, where=evidence.majors) & ~np.isnan(threshold)
+    exposure = fitting.expose(threshold[usable], evidence.jump_intensity[usable], weight[usable])
+    size = np.abs(returns) / evidence.jump_size
+    sides, warnings = [], []
+    for name, sign in (("down", -1), ("up", 1)):
+        mine = hours[sign * returns[hours] > 0]
+        used = mine
+        if weight[mine].sum() < 3:
+            warnings.append(f"{len(mine)} common jumps {name}: their mean size is that of all common jumps")
+            used = hours
+        mean, intensity = fitting.fit_exponential(size[used], threshold[used], weight[used], exposure, evidence.chance)
+        sides.append((mean, intensity * weight[mine].sum() / weight[used].sum()))
+    (down, often_down), (up, often_up) = sides
+    total = often_down + often_up
+    law = {"law": "kou", "p_down": often_down / total, "mean_down": down, "mean_up": up}
+    return {"intensity": total, "size": law}, warnings
+
+
+def _own(evidence: Evidence, i: int, weight: np.ndarray) -> tuple[dict[str, Any] | None, list[str]]:
+    """Return the train of own jumps of market i, None where too few were seen."""
+    name, seen = evidence.panel.markets[i], evidence.seen
+    hours = np.flatnonzero(seen.own[:, i])
+    if weight[hours].sum() < fitting.FEWEST:
+        return None, [f"{name}: {len(hours)} own jumps seen, too few for a law; own_jumps is off"]
+    present = ~np.isnan(evidence.panel.returns[:, i])
+    threshold = fitting.THRESHOLD * evidence.level[:, i] / evidence.jump_size
+    exposure = fitting.expose(threshold[present], evidence.jump_intensity[present], weight[present])
+    ordinary = present & ~seen.flags[:, i]
+    quiet = float(weight[ordinary] @ seen.quiet[ordinary, i] / weight[ordinary].sum())
+    size = np.abs(evidence.panel.returns[hours, i]) / evidence.jump_size[hours]
+    sd, intensity, bound = fitting.fit_normal(size, threshold[hours], weight[hours], exposure, quiet)
+    said = f"{name}: own jumps hardly exceed what is seen as one; their sd is held at half the threshold"
+    return {"intensity": intensity, "size": {"law": "normal", "sd": sd}}, [said] if bound else []
+
+
+def blocks(hours: int, mean_block: float, replicates: int, seed: int) -> Iterator[np.ndarray]:
+    """Yield how often each hour counts in each replicate, (n,): stationary bootstrap (Politis and Romano 1994)."""
+    draws = np.random.default_rng(seed)
+    for _ in range(replicates):
+        restart = draws.random(hours) < 1.0 / mean_block
+        restart[0] = True
+        starts = draws.integers(hours, size=int(restart.sum()))
+        first = np.flatnonzero(restart)
+        block = np.cumsum(restart) - 1
+        drawn = (starts[block] + np.arange(hours) - first[block]) % hours
+        yield np.bincount(drawn, minlength=hours).astype(np.float64)
+
+
+def flat(values: object, prefix: str = "") -> dict[str, float]:
+    """Return every number of nested data by its dotted key."""
+    if isinstance(values, Mapping):
+        items: Sequence[tuple[Any, Any]] = list(values.items())
+    elif isinstance(values, list | tuple):
+        items = list(enumerate(values))
+    else:
+        return {prefix: float(values)} if isinstance(values, int | float) else {}
+    found: dict[str, float] = {}
+    for key, value in items:
+        found |= flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return found
+
+
+def calibrate(
+    histories: Sequence[PriceHistory],
+    template: MarketModel,
+    *,
+    name: str,
+    data: Sequence[PriceData],
+    markets: Sequence[str] | None = None,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> MarketModel:
+    """Return the fitted market model; `markets` selects, default all that the files hold.
+
+    From the template: names of the regimes and their multiples of jumps and depth, depth, open interest, premium,
+    whether jumps are compensated. A market that the template does not know gets the template's smallest depth
+    and open interest, and a warning.
+    """
+    chosen = list(histories) if markets is None else [_only(history, markets) for history in histories]
+    prices = panel(chosen, list(template.markets))
+    absent = [market for market in markets or () if market not in prices.markets]
+    if absent:
+        raise StudyError(
+            "is in no price file", key="markets", value=absent[0], fix=did_you_mean(absent[0], prices.markets)
+        )
+    evidence = observe(prices, template)
+    fitted, warnings = estimate(evidence, template, np.ones(len(prices.hours)))
+    drawn: dict[str, list[float]] = {}
+    for weight in blocks(len(prices.hours), MEAN_BLOCK, replicates, seed):
+        for key, value in flat(estimate(evidence, template, weight)[0]).items():
+            drawn.setdefault(key, []).append(value)
+    base = flat(fitted)
+    errors = {
+        key: float(np.std(drawn[key], ddof=1)) for key in base if len(drawn.get(key, ())) > 1 and np.std(drawn[key]) > 0
+    }
+    return _assemble(evidence, template, fitted, errors, [*prices.warnings, *warnings], name, data, replicates)
+
+
+def _only(history: PriceHistory, markets: Sequence[str]) -> PriceHistory:
+    table = history.table[history.table["symbol"].isin(list(markets))]
+    return PriceHistory(history.file, table, history.bar, history.out_of_order)
+
+
+KEPT = (
+    "markets.*.depth_usd",
+    "markets.*.open_interest_usd",
+    "regimes.states.*.depth",
+    "regimes.states.*.jump_intensity",
+    "regimes.states.*.jump_size",
+    "depth",
+    "premium",
+)
+
+
+def _assemble(
+    evidence: Evidence,
+    template: MarketModel,
+    fitted: dict[str, Any],
+    errors: dict[str, float],
+    warnings: list[str],
+    name: str,
+    data: Sequence[PriceData],
+    replicates: int,
+) -> MarketModel:
+    """Put the fitted numbers and the template's together."""
+    prices = evidence.panel
+    smallest = min(template.markets.values(), key=lambda market: market.depth_usd)
+    for market, values in fitted["markets"].items():
+        kept = template.markets.get(market, smallest)
+        values["depth_usd"], values["open_interest_usd"] = kept.depth_usd, kept.open_interest_usd
+        if kept is smallest and market not in template.markets:
+            warnings.append(
+                f"{market}: unknown to the template; depth and open interest are those of its smallest market"
+            )
+    for state, values in fitted["regimes"]["states"].items():
+        kept_state = template.regimes.states[state]
+        values |= kept_state.model_dump(include={"jump_intensity", "jump_size", "depth"})
+    wicks = {}
+    for i, market in enumerate(prices.markets):
+        both = ~np.isnan(prices.returns[:, i]) & ~np.isnan(prices.squared_range[:, i])
+        parkinson = prices.squared_range[both, i].mean() / (4 * np.log(2))
+        wicks[market] = float(np.sqrt(parkinson / (prices.returns[both, i] ** 2).mean()))
+    slow = fitted["volatility"]
+    years = len(prices.hours) / 8760
+    occupancy = evidence.chain.probability.mean(axis=0)
+    for state, share in zip(template.regimes.states, occupancy, strict=True):
+        if share * years * 365 < 10:
+            warnings.append(f"{state}: {share * years * 365:.1f} days of {years:.1f} years; its numbers are weak")
+    return MarketModel.model_validate(
+        {
+            "schema": 1,
+            "name": name,
+            "title": f"Fitted to hourly bars of {len(prices.markets)} markets",
+            "stream": template.stream or template.name,
+            "markets": fitted["markets"],
+            "correlation": fitted["correlation"],
+            "regimes": fitted["regimes"],
+            "volatility": slow and {"half_life": f"{slow['half_life']:.0f}s", "sd": slow["sd"]},
+            "jumps": {**template.jumps.model_dump(exclude={"common"}), **fitted["jumps"]},
+            "depth": template.depth,
+            "premium": template.premium,
+            "sources": [source for source in template.sources if _is_kept(source.of)],
+            "calibration": Calibration(
+                data=tuple(data),
+                span=(prices.hours[0].isoformat(), prices.hours[-1].isoformat()),
+                hours={
+                    market: int(count)
+                    for market, count in zip(prices.markets, (~np.isnan(prices.returns)).sum(axis=0), strict=True)
+                },
+                template=template.name,
+                kept=KEPT,
+                occupancy=dict(zip(template.regimes.states, occupancy.tolist(), strict=True)),
+                wicks=wicks,
+                bootstrap=f"stationary block bootstrap, mean block {MEAN_BLOCK} h, {replicates} replicates",
+                standard_errors=errors,
+                warnings=tuple(warnings),
+            ),
+        }
+    )
+
+
+def _is_kept(of: str) -> bool:
+    """Return whether a source of the template names what the fitted file keeps."""
+    return of in {"depth", "premium"} or of.endswith(("open_interest_usd", "depth_usd"))
+
+
+def as_yaml(model: MarketModel) -> str:
+    """Return the text of a market file."""
+    values = model.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
