@@ -17,6 +17,7 @@ from stress.stages import CONTRACTS, Seconds, Stage
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 QUICKSTART = CONFIGS / "studies" / "quickstart.yaml"
+PATHS = next(line for line in QUICKSTART.read_text().splitlines() if line.startswith("paths:"))
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +93,7 @@ def test_the_quickstart_is_the_study_of_the_design(quickstart):
     [(1, 1), (32, 32), (64, 64), (4096, 64), (32768, 128), (65536, 256), (1 << 22, 16384), (1 << 24, 16384)],
 )
 def test_a_block_is_a_power_of_two_near_a_256th_of_the_run(tmp_path, paths, size):
-    study = edited(tmp_path, ("paths: 4096", f"paths: {paths}"))
+    study = edited(tmp_path, (PATHS, f"paths: {paths}"))
     assert study.block_size == size
     assert study.blocks * size == paths
 
@@ -150,7 +151,7 @@ def test_the_resolved_study_reads_back_and_travels(quickstart):
         ("probability: 1%", "probability: 0.01"),
         ("traders: keep_utilisation\n", ""),
         ("seed: 20261122", "loss_floor: 1.0e-6\nseed: 20261122  # a comment"),
-        ("paths: 4096", "paths: 4_096"),
+        (PATHS, PATHS + "  # as many"),
     ],
 )
 def test_another_way_to_write_the_same_study_has_the_same_hash(tmp_path, quickstart, edit):
@@ -163,7 +164,7 @@ def test_another_way_to_write_the_same_study_has_the_same_hash(tmp_path, quickst
     "edit",
     [
         ("seed: 20261122", "seed: 1"),
-        ("paths: 4096", "paths: 8192"),
+        (PATHS, "paths: 8192"),
         ("[stress, panic]", "[panic, stress]"),
         ("accounts: 500", "accounts: 501"),
         ("confidence: 95%", "confidence: 99%"),
