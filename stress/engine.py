@@ -25,6 +25,7 @@ from stress.kernels.claims import (
     record_passed,
 )
 from stress.kernels.culling import begin_selection, select_candidates
+from stress.kernels.halts import is_blocked
 from stress.kernels.impact import refresh_prices
 from stress.kernels.jit import entry, inlined, kernel
 from stress.kernels.ledger import (
@@ -285,12 +286,6 @@ def load_world(v, path, t):
     v.venue[0]["outage"] = path.venue_outage[t]
 
 
-@inlined
-def is_halted(v, m, t):
-    """Tell whether liquidation is blocked in the market."""
-    return v.markets[m]["halted_until"][1] > t or (v.venue[0]["outage"] & LIQUIDATE) != 0
-
-
 @kernel
 def watch(v):
     """End of a step: dislocation of V from W, and the market makers' equity."""
@@ -396,7 +391,7 @@ def _liquidation(flag: Any, quantity_of: Any, fee: Any, offer: Any, maintenance:
         attribute_loss(v, a, maintenance)
         done = False
         for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
-            if v.rows[r]["size"] == 0.0 or is_halted(v, v.rows[r]["market"], t):
+            if v.rows[r]["size"] == 0.0 or is_blocked(v, v.rows[r]["market"], t, LIQUIDATE):
                 continue
             value, requirement = assess(v, a, maintenance)
             if a < v.traders:
@@ -487,7 +482,7 @@ def _round(select: Any, flag: Any, liquidate: Any, unwind_row: Any, unwind: Any,
         done = False
         if first_round:
             for r in range(v.accounts[vault]["row_start"], v.accounts[vault]["row_end"]):
-                if v.rows[r]["size"] != 0.0 and not is_halted(v, v.rows[r]["market"], t):
+                if v.rows[r]["size"] != 0.0 and not is_blocked(v, v.rows[r]["market"], t, LIQUIDATE):
                     quantity = unwind(v, r, t)
                     if quantity > 0.0 and unwind_row(v, r, quantity, t):
                         done = True

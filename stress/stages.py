@@ -58,16 +58,21 @@ CONTRACTS: dict[Stage, StageContract] = {
         "inverse(v, m, g) -> z; parameters derive from ImpactParameters",
     ),
     Stage.ORACLE: StageContract(
-        ("observe",), meaning="observe(v, path, t, first_round): write v.oracle, v.oracle_step per market"
+        ("observe",),
+        meaning="observe(v, path, t, first_round): write `oracle` and `oracle_step` of each market, unless the action "
+        "`oracle_update` is blocked (kernels.halts)",
     ),
-    Stage.MARK: StageContract(("mark",), meaning="mark(v, path, t, first_round): write v.mark per market"),
+    Stage.MARK: StageContract(
+        ("mark",), meaning="mark(v, path, t, first_round): write `mark` of each market, unless `mark_update` is blocked"
+    ),
     Stage.FUNDING: StageContract(
         ("accrue",),
         at_least=0,
-        meaning="accrue(v, path, t): add to v.funding_index (USD per base unit, + = longs pay)",
+        meaning="accrue(v, path, t): add to `funding_index` of each market (USD per base unit, + = longs pay), "
+        "unless `fund` is blocked",
     ),
     Stage.BREAKERS: StageContract(
-        ("trip",), at_least=0, at_most=None, meaning="trip(v, path, t): set bits of v.blocked per market"
+        ("trip",), at_least=0, at_most=None, meaning="trip(v, path, t): halt actions of each market (kernels.halts)"
     ),
     Stage.MARGIN: StageContract(
         ("maintenance", "initial"),

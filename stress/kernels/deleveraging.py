@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from stress.kernels.claims import defaultable, fund_balance, present_claim, record_bad_debt, record_passed
 from stress.kernels.culling import disturb
+from stress.kernels.halts import is_blocked
 from stress.kernels.jit import inlined, kernel
 from stress.kernels.ledger import equity, trade
 from stress.kernels.margin import assess, attribute_loss, bankruptcy_price
@@ -33,12 +34,6 @@ def is_open_claim(v, a, when, maintenance, t):
         if -value <= fund_balance(v):
             return False, value, requirement
     return True, value, requirement
-
-
-@inlined
-def is_blocked(v, m, t):
-    """Tell whether deleveraging is blocked in the market."""
-    return v.markets[m]["halted_until"][2] > t or (v.venue[0]["outage"] & ADL) != 0
 
 
 @kernel
@@ -106,7 +101,7 @@ def close_open_claims(v, t, when, price_rule, maintenance, choose):
             m = v.rows[r]["market"]
             bankruptcy = bankruptcy_price(v, r, value, requirement, maintenance)
             side = 1.0 if v.rows[r]["size"] > 0.0 else -1.0
-            if is_blocked(v, m, t):
+            if is_blocked(v, m, t, ADL):
                 record_passed(v, a, TIME, abs(v.rows[r]["size"]) * side * (bankruptcy - v.markets[m]["mark"]))
                 continue
             price = bankruptcy

@@ -19,6 +19,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from stress.kernels.halts import is_blocked
 from stress.kernels.impact import displaced
 from stress.kernels.jit import kernel
 from stress.kernels.venue import ORACLE_UPDATE
@@ -64,7 +65,7 @@ def observe(v, path, t, first_round):
         fresh = delay == 0 and beat == 0
         if not first_round and not fresh:
             continue
-        if v.markets[m]["halted_until"][6] > t or (v.venue[0]["outage"] & ORACLE_UPDATE) != 0:
+        if is_blocked(v, m, t, ORACLE_UPDATE):
             continue
         s = max(0, t - delay)
         if path.oracle_outage[s, m] != 0:

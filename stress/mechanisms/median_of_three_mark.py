@@ -16,6 +16,7 @@ import math
 
 from pydantic import Field
 
+from stress.kernels.halts import is_blocked
 from stress.kernels.jit import kernel
 from stress.kernels.venue import MARK_UPDATE
 from stress.stages import Exact, Mechanism, MechanismParameters, Seconds, Stage, StateField
@@ -38,7 +39,7 @@ def mark(v, path, t, first_round):
                 state["premium_num"] * keep + (v.markets[m]["mid"] - v.markets[m]["oracle"]) * v.step_seconds
             )
             state["premium_den"] = state["premium_den"] * keep + v.step_seconds
-        if v.markets[m]["halted_until"][5] > t or (v.venue[0]["outage"] & MARK_UPDATE) != 0:
+        if is_blocked(v, m, t, MARK_UPDATE):
             continue
         a = v.markets[m]["oracle"] + state["premium_num"] / state["premium_den"]
         b = v.markets[m]["mid"]

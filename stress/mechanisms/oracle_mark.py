@@ -9,6 +9,7 @@ Limits       no feedback from the venue's own book unless arbitrage carries it t
 
 from __future__ import annotations
 
+from stress.kernels.halts import is_blocked
 from stress.kernels.jit import inlined
 from stress.kernels.venue import MARK_UPDATE
 from stress.stages import Mechanism, MechanismParameters, Stage
@@ -22,7 +23,7 @@ class OracleMark(MechanismParameters):
 def mark(v, path, t, first_round):
     """Write M for every market whose mark may move."""
     for m in range(v.markets.shape[0]):
-        if v.markets[m]["halted_until"][5] <= t and (v.venue[0]["outage"] & MARK_UPDATE) == 0:
+        if not is_blocked(v, m, t, MARK_UPDATE):
             v.markets[m]["mark"] = v.markets[m]["oracle"]
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 
+from stress.kernels.halts import is_blocked
 from stress.kernels.jit import kernel
 from stress.kernels.venue import FUND
 from stress.stages import Delay, Exact, Mechanism, MechanismParameters, MustResolve, Seconds, Stage, StateField
@@ -49,7 +50,7 @@ def accrue(v, path, t):
         steps = terms["funding_interval_steps"]
         if t % steps != 0:
             continue
-        if v.markets[m]["halted_until"][4] <= t and (v.venue[0]["outage"] & FUND) == 0:
+        if not is_blocked(v, m, t, FUND):
             premium = state["premium_sum"] / state["premium_samples"]
             pull = min(max(terms["interest"] - premium, -terms["funding_clamp"]), terms["funding_clamp"])
             rate = (premium + pull) * terms["funding_interval"] / terms["funding_period"]
