@@ -65,12 +65,12 @@ def agree(case: Case, value: Any, expected: Any, **also: float) -> None:
         assert value == expected, (value, expected)
         return
     relative = tolerance.get("formula_rel", 0.0)
-    absolute = tolerance.get("formula_abs", 0.0) + also.get("abs", 0.0)
-    if not relative and not absolute:
+    fixed = tolerance.get("formula_abs", 0.0) + also.get("abs", 0.0)
+    if not relative and not fixed:
         raise NotRun(f"the case states no tolerance for a formula: {case.tolerance}")
     value, expected = np.asarray(value, float), np.asarray(expected, float)
     # 1e-15: a probability that is 0 in exact arithmetic.
-    assert (np.abs(value - expected) <= relative * np.abs(expected) + absolute + 1e-15).all(), (value, expected)
+    assert (np.abs(value - expected) <= relative * np.abs(expected) + fixed + 1e-15).all(), (value, expected)
 
 
 def formula(case: Case, key: str, value: Callable[[], Any]) -> Check:
@@ -92,20 +92,45 @@ def left_out(case: Case, key: str, reason: str) -> Check:
     return Check(key, "left out", run)
 
 
+def absolute(case: Case, **quantities: float) -> float:
+    """The case's absolute tolerance: a number, or the text `a / b` of quantities named here."""
+    stated = case.tolerance.get("abs")
+    if isinstance(stated, int | float):
+        return float(stated)
+    names = [name.strip() for name in str(stated).split("/")]
+    if len(names) != 2 or not quantities.keys() >= set(names):
+        raise NotRun(f"the tolerance {stated!r} is neither a number nor a ratio of {', '.join(quantities)}")
+    return quantities[names[0]] / quantities[names[1]]
+
+
+def within_errors(case: Case, z: float, found: float, expected: float) -> None:
+    """|z| against the case's own limit."""
+    if "mc_z" not in case.tolerance:
+        raise NotRun(f"the case states no tolerance for a simulation: {case.tolerance}")
+    assert abs(z) <= case.tolerance["mc_z"], f"{found:.6g} instead of {expected:.6g}: z = {z:.2f}"
+
+
+def enough(events: int, trials: int, probability: float | None) -> bool:
+    """Whether there are events to judge by; too few where the case makes one expect many are a result as well."""
+    if events < FEWEST_EVENTS and (probability is None or trials * probability < 4 * FEWEST_EVENTS):
+        raise NotRun(f"{events} events in {trials} trials; {FEWEST_EVENTS} are needed")
+    return events >= FEWEST_EVENTS
+
+
 def frequency(case: Case, expected: float, happened: np.ndarray) -> None:
     """|z| of a count of independent events against its probability."""
     events, trials = int(np.count_nonzero(happened)), len(happened)
-    if min(events, trials - events) < FEWEST_EVENTS and trials * expected * (1 - expected) < 4 * FEWEST_EVENTS:
-        raise NotRun(f"{events} events in {trials} trials; {FEWEST_EVENTS} are needed")
+    enough(min(events, trials - events), trials, expected * (1 - expected))
     z = (events - trials * expected) / math.sqrt(trials * expected * (1 - expected))
-    assert abs(z) <= case.tolerance["mc_z"], f"{events / trials:.6g} instead of {expected:.6g}: z = {z:.2f}"
+    within_errors(case, z, events / trials, expected)
 
 
-def average(case: Case, expected: float, sample: np.ndarray) -> None:
-    """|z| of a sample mean against its expectation, with the sample's own standard error."""
-    events = np.count_nonzero(sample)
-    if events < FEWEST_EVENTS:
-        raise NotRun(f"{events} events in {len(sample)} trials; {FEWEST_EVENTS} are needed")
-    error = sample.std(ddof=1) / math.sqrt(len(sample))
-    z = (sample.mean() - expected) / error
-    assert abs(z) <= case.tolerance["mc_z"], f"{sample.mean():.6g} instead of {expected:.6g}: z = {z:.2f}"
+def average(case: Case, expected: float, sample: np.ndarray, probability: float | None = None) -> None:
+    """|z| of a sample mean against its expectation, with the sample's own standard error.
+
+    probability : of an event (a number other than zero), where it is known.
+    """
+    events = int(np.count_nonzero(sample))
+    assert enough(events, len(sample), probability), f"{events} events in {len(sample)} trials of p = {probability:.3g}"
+    z = (sample.mean() - expected) / (sample.std(ddof=1) / math.sqrt(len(sample)))
+    within_errors(case, z, sample.mean(), expected)

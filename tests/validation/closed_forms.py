@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from scipy import integrate, special, stats
@@ -34,6 +35,46 @@ def shifted_first_passage(s0: float, barrier: float, sigma: float, mu: float, ye
     """The same, looked at n times: Broadie, Glasserman and Kou's shift of the barrier."""
     away = math.copysign(CONTINUITY * sigma * math.sqrt(years / n), barrier - s0)
     return first_passage(s0, barrier * math.exp(away), sigma, mu, years)
+
+
+class Watched(NamedTuple):
+    """A GBM looked at n times up to the first look beyond the barrier: its odds there and at the strike."""
+
+    trigger: float  # P(a look beyond the barrier)
+    bad_debt: float  # P(that look is beyond the strike)
+    loss: float  # E(distance of that look beyond the strike)
+
+
+def watched(
+    s0: float, barrier: float, strike: float, sigma: float, mu: float, years: float, n: int, side: float
+) -> Watched:
+    """Propagate the density of survivors from look to look by Gauss-Legendre quadrature in the log price.
+
+    x = side ln(S / barrier) > 0 survives; panels one step's standard deviation wide hold the density.
+    """
+    sd = sigma * math.sqrt(years / n)
+    drift = side * (mu - sigma**2 / 2) * years / n
+    start = side * math.log(s0 / barrier)
+    reach = start + 9 * sigma * math.sqrt(years) + abs(drift) * n
+    panels = math.ceil(reach / sd)
+    nodes, weights = np.polynomial.legendre.leggauss(10)
+    x = (reach / panels * (np.arange(panels)[:, None] + 0.5 + nodes / 2)).ravel()
+    weight = np.tile(weights, panels) * reach / panels / 2
+
+    def one_step(y: np.ndarray) -> np.ndarray:
+        """P(beyond the barrier), P and E(beyond the strike) at the next look, from log distances y."""
+        price = barrier * np.exp(side * y + mu * years / n)
+        d = (side * np.log(price / strike) + side * sd**2 / 2) / sd  # E of the call or put: Black 1976
+        return np.stack([N(-(y + drift) / sd), N(side * sd - d), side * (strike * N(side * sd - d) - price * N(-d))])
+
+    found = one_step(np.array([start]))[:, 0]
+    density = stats.norm.pdf(x, start + drift, sd)
+    ends = one_step(x)
+    step = weight * stats.norm.pdf(x[:, None] - x[None, :] - drift, scale=sd)
+    for _ in range(n - 1):
+        found = found + ends @ (weight * density)
+        density = step @ density
+    return Watched(*(float(value) for value in found))
 
 
 def put(forward: float, strike: float, sd: float) -> float:

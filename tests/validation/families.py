@@ -15,7 +15,18 @@ from stress import measures
 from stress.kernels.rng import philox, round_keys
 from stress.kernels.venue import PathBlock
 from tests.validation import closed_forms as exact
-from tests.validation.cases import Case, Check, Checks, agree, average, formula, frequency, left_out, simulated
+from tests.validation.cases import (
+    Case,
+    Check,
+    Checks,
+    absolute,
+    agree,
+    average,
+    formula,
+    frequency,
+    left_out,
+    simulated,
+)
 from tests.validation.simulator import (
     DAY,
     YEAR,
@@ -49,6 +60,12 @@ def levels(case: Case) -> Checks:
         yield formula(case, "bankruptcy_price", lambda: bankruptcy(case))
 
 
+def watched(case: Case, n: int) -> exact.Watched:
+    """A GBM looked at n times up to the trigger: odds and loss at that look."""
+    of = case["sigma"], case["mu"], case["T_years"], n, side_of(case)
+    return exact.watched(case["S0"], barrier(case), bankruptcy(case), *of)
+
+
 def isolated(case: Case):
     """One unit at the case's leverage, entered at S0."""
     side = side_of(case)
@@ -78,6 +95,7 @@ def first_passage(case: Case) -> Checks:
                     case, key, lambda n=n: exact.shifted_first_passage(s0, barrier(case), sigma, mu, years, n)
                 )
             else:
+                yield formula(case, key, lambda n=n: watched(case, n).trigger)
                 yield simulated(case, key, lambda p, n=n: frequency(case, p, looked_at(n)))
 
 
@@ -93,16 +111,24 @@ def oracle_heartbeat(case: Case) -> Checks:
         of = venue(isolated(case), case["maint"], heartbeat=years * YEAR / n)
         return outcomes(of, isolated(case), paths(model, 16_000 * case.scale, years, between * n))
 
-    def given(e: float, n: int) -> None:
-        out = beaten(n)
-        average(case, e, out["bad_debt"][out["first_liquidation_step"] > 0])
+    def trigger(p: float, n: int) -> None:
+        frequency(case, p, beaten(n)["first_liquidation_step"] > 0)
+
+    def loss(e: float, n: int) -> None:
+        average(case, e, beaten(n)["bad_debt"], watched(case, n).bad_debt)
+
+    def loss_given(e: float, n: int) -> None:
+        out, of = beaten(n), watched(case, n)
+        average(case, e, out["bad_debt"][out["first_liquidation_step"] > 0], of.bad_debt / of.trigger)
 
     for n in case["n"]:
-        yield simulated(
-            case, f"p_trigger_n{n}", lambda p, n=n: frequency(case, p, beaten(n)["first_liquidation_step"] > 0)
-        )
-        yield simulated(case, f"E_baddebt_uncond_n{n}", lambda e, n=n: average(case, e, beaten(n)["bad_debt"]))
-        yield simulated(case, f"E_baddebt_given_liq_n{n}", lambda e, n=n: given(e, n))
+        p, e, given = (f"{name}_n{n}" for name in ("p_trigger", "E_baddebt_uncond", "E_baddebt_given_liq"))
+        yield formula(case, p, lambda n=n: watched(case, n).trigger)
+        yield formula(case, e, lambda n=n: watched(case, n).loss)
+        yield formula(case, given, lambda n=n: watched(case, n).loss / watched(case, n).trigger)
+        yield simulated(case, p, lambda x, n=n: trigger(x, n))
+        yield simulated(case, e, lambda x, n=n: loss(x, n))
+        yield simulated(case, given, lambda x, n=n: loss_given(x, n))
         asymptotic = exact.CONTINUITY * case["sigma"] * math.sqrt(case["T_years"] / n)
         yield formula(case, f"mean_overshoot_asympt_log_n{n}", lambda a=asymptotic: a)
 
@@ -129,7 +155,7 @@ def merton_single_check(case: Case) -> Checks:
         yield formula(case, p, lambda f=by_formula: f()[0])
         yield formula(case, e, lambda f=by_formula: f()[1])
         yield simulated(case, p, lambda x, start=start: frequency(case, x, checked(start) > 0))
-        yield simulated(case, e, lambda x, start=start: average(case, x, checked(start)))
+        yield simulated(case, e, lambda x, start=start, f=by_formula: average(case, x, checked(start), f()[0]))
 
 
 def hedged_account_shortfall(case: Case) -> Checks:
@@ -153,7 +179,9 @@ def hedged_account_shortfall(case: Case) -> Checks:
 
     # A dust of 1e-6 USD is no claim (kernels.venue.QUANTUM).
     yield simulated(case, "P_shortfall_exact", lambda p: frequency(case, p, checked() > 0))
-    yield simulated(case, "E_shortfall_exact", lambda e: average(case, e, checked()))
+    yield simulated(
+        case, "E_shortfall_exact", lambda e: average(case, e, checked(), exact.hedged_shortfall(case.inputs)[0])
+    )
 
 
 def delayed_execution(case: Case) -> Checks:
@@ -206,7 +234,7 @@ def delayed_execution(case: Case) -> Checks:
         return out["bad_debt"]
 
     yield simulated(case, "p_baddebt_given_liq", lambda p: frequency(case, p, filled() > 0))
-    yield simulated(case, "E_baddebt_given_liq", lambda e: average(case, e, filled()))
+    yield simulated(case, "E_baddebt_given_liq", lambda e: average(case, e, filled(), given()[0]))
 
 
 def fund_ladder(case: Case) -> Checks:
@@ -228,10 +256,11 @@ def fund_ladder(case: Case) -> Checks:
     for fund in case["funds"]:
         strike = b - side * fund / units
         p, e = f"p_fund_{fund:g}", f"E_uncovered_fund_{fund:g}"
-        yield formula(case, p, lambda k=strike: exact.shortfall(forward, k, sd, side)[0])
-        yield formula(case, e, lambda k=strike: units * exact.shortfall(forward, k, sd, side)[1])
+        chance, loss = exact.shortfall(forward, strike, sd, side)
+        yield formula(case, p, lambda chance=chance: chance)
+        yield formula(case, e, lambda loss=loss: units * loss)
         yield simulated(case, p, lambda x, fund=fund: frequency(case, x, claims() > fund))
-        yield simulated(case, e, lambda x, fund=fund: average(case, x, np.maximum(claims() - fund, 0.0)))
+        yield simulated(case, e, lambda x, fund=fund, of=chance: average(case, x, np.maximum(claims() - fund, 0.0), of))
 
 
 def heterogeneous_fund(case: Case) -> Checks:
@@ -302,8 +331,10 @@ def jump_over_buffer(case: Case) -> Checks:
         return np.bincount(days[debts > 0], minlength=count)
 
     yield simulated(case, "p_leap_per_jump", lambda x: frequency(case, x, leaps()[0] > 0))
-    yield simulated(case, "E_baddebt_frac_of_H_per_jump", lambda x: average(case, x, leaps()[0]))
-    yield simulated(case, "leap_rate_per_year", lambda x: average(case, x, days_with_a_leap() * 365.0))
+    yield simulated(case, "E_baddebt_frac_of_H_per_jump", lambda x: average(case, x, leaps()[0], p))
+    yield simulated(
+        case, "leap_rate_per_year", lambda x: average(case, x, days_with_a_leap() * 365.0, -math.expm1(-rate * p / 365))
+    )
     yield simulated(case, "p_at_least_one_leap_1day", lambda x: frequency(case, x, days_with_a_leap() > 0))
 
 
@@ -344,9 +375,11 @@ def cascade_continuum_linear(case: Case) -> Checks:
         thresholds = (np.arange(accounts) + at) * width / accounts
         return ladder(thresholds, total * width / accounts, x0, rounds, kappa_per_usd=kappa)
 
-    within = width / accounts
-    yield simulated(case, "total_drop", lambda x: agree(case, fallen(None)[0], x, abs=within))
-    yield simulated(case, "liquidated_usd", lambda x: agree(case, fallen(None)[1] / total, x / total, abs=within))
+    def near(found: float, x: float) -> None:
+        agree(case, found, x, abs=absolute(case, threshold_width=width, accounts=accounts))
+
+    yield simulated(case, "total_drop", lambda x: near(fallen(None)[0], x))
+    yield simulated(case, "liquidated_usd", lambda x: near(fallen(None)[1] / total, x / total))
     for key, value in case.expected.items():
         if match := re.fullmatch(r"drop_after_(\d+)_rounds", key):
             r = int(match[1])
@@ -356,7 +389,7 @@ def cascade_continuum_linear(case: Case) -> Checks:
             if value > width:
                 yield left_out(case, key, "the case's finite rounds hold only while the drop is within the ladder")
             else:
-                yield simulated(case, key, lambda x, r=r: agree(case, fallen(r)[0], x, abs=within))
+                yield simulated(case, key, lambda x, r=r: near(fallen(r)[0], x))
 
 
 def to_rounding(case: Case, key: str, value: Any) -> Check:
@@ -393,10 +426,11 @@ def cascade_square_root(case: Case) -> Checks:
     yield formula(case, "multiplier", lambda: drop / x0)
     accounts, width = 400, 2 * drop
 
-    def fallen() -> float:
-        return ladder(np.arange(accounts) * width / accounts, total * width / accounts, x0, None, root=c)[0]
+    def fallen(x: float) -> None:
+        found = ladder(np.arange(accounts) * width / accounts, total * width / accounts, x0, None, root=c)[0]
+        agree(case, found, x, abs=absolute(case, threshold_width=width, accounts=accounts))
 
-    yield simulated(case, "total_drop", lambda x: agree(case, fallen(), x, abs=width / accounts))
+    yield simulated(case, "total_drop", fallen)
 
 
 # -------------------------------------------------------------------------------- generators

@@ -11,7 +11,7 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import NOT_RUN
-from tests.validation.cases import Case, Check, NotRun, read_cases
+from tests.validation.cases import Case, Check, NotRun, left_out, read_cases
 from tests.validation.families import FAMILIES, NOT_BUILT
 
 MORE_PATHS = 16  # in the slow form
@@ -20,28 +20,22 @@ MORE_PATHS = 16  # in the slow form
 def checks_of(case: Case) -> list[Check]:
     """Return at least one check for every number of the case."""
     if case.family in NOT_BUILT:
-        return [Check("all", "left out", _not_run(NOT_BUILT[case.family]))]
+        return [left_out(case, "all", NOT_BUILT[case.family])]
     if case.family not in FAMILIES:
-        return [Check("all", "unknown", _unknown(case))]
-    checks = list(FAMILIES[case.family](case))
-    without = [key for key in case.expected if key not in {check.key for check in checks}]
-    return checks + [Check(key, "left out", _not_run("this family has no check of it")) for key in without]
+        return [_fails("unknown", f"family {case.family!r} is unknown; known: {', '.join(FAMILIES)}", case)]
+    try:
+        checks = list(FAMILIES[case.family](case))
+    except (KeyError, TypeError, ValueError, ArithmeticError) as wrong:
+        return [_fails("unreadable", f"{type(wrong).__name__}: {wrong}", case)]
+    without = case.expected.keys() - {check.key for check in checks}
+    return checks + [left_out(case, key, "this family has no check of it") for key in sorted(without)]
 
 
-def _not_run(reason):
+def _fails(how, reason, case):
     def run():
-        raise NotRun(reason)
+        pytest.fail(f"{case.file}: case {case.name}: {reason}")
 
-    return run
-
-
-def _unknown(case):
-    def run():
-        pytest.fail(
-            f"{case.file}: case {case.name} has the unknown family {case.family!r}; known: {', '.join(FAMILIES)}"
-        )
-
-    return run
+    return Check("all", how, run)
 
 
 def pytest_generate_tests(metafunc):
