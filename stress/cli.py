@@ -1,4 +1,4 @@
-"""The command line: perpstress run, explain, report, compare, verify, path.
+"""The command line: perpstress run, explain, report, compare, verify, path, peers.
 
 Each command imports what it needs when it runs, so that `--help` answers at once.
 """
@@ -147,6 +147,32 @@ def verify(run: Path, *, block: int | None = None, scenario: str | None = None) 
         f"block {chosen} of {where}: {now} now, {stored} in the store: {'the same' if now == stored else 'DIFFERENT'}"
     )
     if now != stored:
+        sys.exit(1)
+
+
+@app.command
+def peers(*, vectors: Path = Path("tests/peer")) -> None:
+    """Hold the shelf against venues' own test vectors; exit code 1 where one does not agree.
+
+    Parameters
+    ----------
+    vectors: Folder of *.json files of vectors.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from stress.peers import check, tally
+
+    agreements = check(vectors)
+    table = Table("venue", "mechanism", "agree")
+    for (protocol, mechanism), (held, seen) in tally(agreements).items():
+        table.add_row(protocol, mechanism, f"{held} of {seen}", style=None if held == seen else "bold red")
+    Console().print(table)
+    failed = [agreement for agreement in agreements if not agreement.holds]
+    for agreement in failed:
+        print(f"{agreement.vector.file}: {agreement.vector.id}: {'; '.join(agreement.differs)}")
+    print(f"{len(agreements) - len(failed)} of {len(agreements)} vectors agree")
+    if failed:
         sys.exit(1)
 
 

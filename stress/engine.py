@@ -822,6 +822,16 @@ def _venue(cell: Cell, steps: int) -> Venue:
     )
 
 
+def open_venue(cell: Cell, prices: np.ndarray) -> Venue:
+    """Return a cell's venue at t = 0, with every price of market m at `prices` (m,) USD; nothing has happened yet."""
+    venue = _venue(cell, 1)
+    for name in ("world", "mid", "external", "source", "oracle", "mark", "previous_mark", "net_mark", "initial_price"):
+        venue.markets[name] = prices
+    venue.markets["premium_factor"] = 1.0
+    venue.rows["reference_price"] = prices[venue.rows["market"]]
+    return venue
+
+
 class Outcome(NamedTuple):
     """What a block of paths gave: records of vocabulary.PATH_OUTCOMES, MARKET_OUTCOMES and TRACE."""
 

@@ -80,6 +80,10 @@ class MechanismError(StressError):
     """A mechanism file, or a combination of mechanisms, that breaks the contract of its stage."""
 
 
+class PeerError(StressError):
+    """A file of venue test vectors that cannot be understood, or adapters that contradict each other."""
+
+
 class InvariantViolation(StressError):
     """A numbered invariant (design: I1 to I10) did not hold on a path; the result is void."""
 

@@ -39,6 +39,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
     parser.addoption(
+        "--vectors",
+        type=Path,
+        default=Path(__file__).parent / "peer",
+        metavar="DIR",
+        help="folder of *.json files with test vectors of venues; default: those of this project",
+    )
+
+    parser.addoption(
         "--market-data",
         type=Path,
         default=Path("../shared/data"),
