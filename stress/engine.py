@@ -40,14 +40,17 @@ from stress.kernels.margin import assess, attribute_loss, bankruptcy_price, loss
 from stress.kernels.venue import (
     ACCOUNT_FIELDS,
     BALANCE,
+    CAP,
     COUNTERPARTIES,
     HOLDERS,
     INSURANCE_FUND,
     LIQUIDATE,
+    LIQUIDATORS,
     MARKET_FIELDS,
     MARKET_MAKERS,
     NO_LIMIT,
     OUTSIDE_BOOK,
+    POOL,
     QUANTUM,
     ROW_FIELDS,
     VAULT,
@@ -79,8 +82,13 @@ ROUNDS_BEFORE_FAULT = 10_000
 
 
 @kernel
-def _no_fee(v, r, filled, price, bankruptcy):
+def _no_fee(v, r, filled, price, bankruptcy, equity, requirement, maintenance):
     return 0.0, INSURANCE_FUND
+
+
+@kernel
+def _no_reward(v, r, filled, price, bankruptcy, equity, requirement, maintenance):
+    return 0.0
 
 
 @kernel
@@ -89,7 +97,7 @@ def _no_effect(v, path, t):
 
 
 @kernel
-def _no_cover(v):
+def _no_cover(v, a, m):
     return 0.0
 
 
@@ -101,6 +109,20 @@ def _no_fill_hook(v, a, r, filled, price, t):
 @kernel
 def _no_unwinding(v, r, t):
     return 0.0
+
+
+def _charge(fee: Any, reward: Any) -> Any:
+    """Return the kernel of what a fill costs the account: fee and reward, of which size rules know only the sum."""
+    if reward is _no_reward:
+        return fee
+
+    @kernel
+    def charge(v, r, filled, price, bankruptcy, equity, requirement, maintenance):
+        charged, recipient = fee(v, r, filled, price, bankruptcy, equity, requirement, maintenance)
+        paid = reward(v, r, filled, price, bankruptcy, equity, requirement, maintenance)
+        return charged + paid, recipient
+
+    return charge
 
 
 def _in_turn(first: Callable[..., Any], second: Callable[..., Any]) -> Any:
@@ -133,13 +155,18 @@ def _offer_to(venues: Sequence[Callable[..., Any]], parts: _Parts) -> Any:
 
     @kernel
     def fill(v, a, r, quantity, bankruptcy, value, requirement, t):
+        available = cover(v, a, v.rows[r]["market"])
+        capped = available < fund_balance(v)
         filled, price, counterparty, limit = venue(
-            v, a, r, quantity, bankruptcy, value, requirement, cover(v), t, respond, average, invert
+            v, a, r, quantity, bankruptcy, value, requirement, available, t, respond, average, invert, maintenance
         )
         if filled > 0.0:
-            settle(v, a, r, filled, price, counterparty, bankruptcy, value, t)
+            settle(v, a, r, filled, price, counterparty, bankruptcy, value, requirement, t)
         if covers and counterparty == OUTSIDE_BOOK and limit == BALANCE:
-            record_exhaustion(v, t)  # a larger fund would have let the book fill more
+            if capped:
+                limit = CAP
+            else:
+                record_exhaustion(v, t)  # a larger fund would have let the book fill more
         return filled, limit
 
     if later is None:
@@ -195,16 +222,17 @@ class _Parts(NamedTuple):
     settle: Any
 
 
-def _settlement(fee: Any, cover: Any, covers: bool, on_fill: Any) -> Any:
+def _settlement(fee: Any, reward: Any, cover: Any, covers: bool, on_fill: Any, maintenance: Any) -> Any:
     """Return the kernel that books one fill: the trade, its fee, what the fund covers, and the hooks."""
 
     @kernel
-    def settle(v, a, r, filled, price, counterparty, bankruptcy, value, t):
+    def settle(v, a, r, filled, price, counterparty, bankruptcy, value, requirement, t):
         m = v.rows[r]["market"]
         side = 1.0 if v.rows[r]["size"] > 0.0 else -1.0
         mark = v.markets[m]["mark"]
         uncovered = loss_beyond_margin(v, r, filled, price, value, bankruptcy)
-        charged, recipient = fee(v, r, filled, price, bankruptcy)
+        charged, recipient = fee(v, r, filled, price, bankruptcy, value, requirement, maintenance)
+        rewarded = reward(v, r, filled, price, bankruptcy, value, requirement, maintenance)
         trade(v, r, -side * filled, price)
         trade(v, v.accounts[v.traders + counterparty]["row_start"] + m, side * filled, price)
         out = v.out[0]
@@ -212,17 +240,23 @@ def _settlement(fee: Any, cover: Any, covers: bool, on_fill: Any) -> Any:
         if counterparty == OUTSIDE_BOOK:
             out["paid_to_book"] += filled * side * (mark - price)
             if covers and uncovered > 0.0:
-                present_claim(v, uncovered, t)
-                paid = min(uncovered, cover(v))
+                available = cover(v, a, m)
+                if available >= min(uncovered, fund_balance(v)):  # else a cap of its rule is what it meets
+                    present_claim(v, uncovered, t)
+                paid = min(uncovered, available)
                 if paid > 0.0:
-                    pay_from_fund(v, a, paid)
+                    pay_from_fund(v, a, m, paid)
         if a < v.traders:
             if charged > 0.0:
                 v.accounts[a]["cash"] -= charged
                 v.accounts[v.traders + recipient]["cash"] += charged
                 if recipient == INSURANCE_FUND:
+                    v.markets[m]["fund_received"] += charged
                     out["fund_received"] += charged
                     v.venue[0]["claims_less_fees"] -= charged
+            if rewarded > 0.0:
+                v.accounts[a]["cash"] -= rewarded
+                v.accounts[v.traders + LIQUIDATORS]["cash"] += rewarded
             out["liquidated_notional"] += filled * mark
             v.out_market[m]["liquidated_notional"] += filled * mark
             if out["first_liquidation_step"] < 0:
@@ -230,7 +264,7 @@ def _settlement(fee: Any, cover: Any, covers: bool, on_fill: Any) -> Any:
             if v.accounts[a]["touched"] == 0:
                 v.accounts[a]["touched"] = 1
                 out["liquidated_accounts"] += 1
-        if counterparty != OUTSIDE_BOOK and v.accounts[a]["cash"] != 0.0 and is_flat(v, a):
+        if counterparty == VAULT and v.accounts[a]["cash"] != 0.0 and is_flat(v, a):
             # A takeover at bankruptcy prices leaves zero up to rounding; the dust goes along.
             v.accounts[v.traders + counterparty]["cash"] += v.accounts[a]["cash"]
             v.accounts[a]["cash"] = 0.0
@@ -279,10 +313,19 @@ def set_net_marks(v):
 
 @inlined
 def load_world(v, path, t):
-    """Stage 1: world price, depth and outages of step t."""
+    """Stage 1: world price, depth and outages of step t; what breakers may limit in it is unlimited again."""
+    drawdown = v.venue[0]["makers_drawdown"]
     for m in range(v.markets.shape[0]):
-        v.markets[m]["world"] = path.world[t, m]
-        v.markets[m]["depth"] = path.depth[t, m]
+        market = v.markets[m]
+        market["world"] = path.world[t, m]
+        market["depth"] = path.depth[t, m]
+        if drawdown > 0.0 and v.terms[m]["provider_feedback"] > 0.0:
+            market["depth"] *= max(0.0, 1.0 - v.terms[m]["provider_feedback"] * drawdown)
+        market["order_low"] = 0.0
+        market["order_high"] = np.inf
+        market["order_cap"] = np.inf
+    v.venue[0]["step"] = t
+    v.venue[0]["attempts_left"] = np.inf
     v.venue[0]["outage"] = path.venue_outage[t]
 
 
@@ -295,15 +338,21 @@ def watch(v):
         if gap > v.out_market[m]["dislocation"]:
             v.out_market[m]["dislocation"] = gap
             out["dislocation"] = max(out["dislocation"], gap)
-    if equity(v, v.traders + MARKET_MAKERS) < 0.0:
+    makers = equity(v, v.traders + MARKET_MAKERS)
+    if makers < 0.0:
         out["market_makers_default"] = 1
+    v.venue[0]["makers_peak"] = max(v.venue[0]["makers_peak"], makers)
+    if makers < v.venue[0]["makers_peak"]:
+        v.venue[0]["makers_drawdown"] = min(1.0, 1.0 - makers / v.venue[0]["makers_peak"])
+    else:
+        v.venue[0]["makers_drawdown"] = 0.0
 
 
 @kernel
 def check_ledger(v, expected, gross):
     """Stage 12: I1, I2 and I3; the first that fails is recorded by its number."""
     out = v.out[0]
-    unbalanced = abs(ledger_sum(v) - expected) / gross
+    unbalanced = abs(ledger_sum(v) - expected - v.venue[0]["external_flow"]) / gross
     open_side = largest_net_position(v) / gross
     out["ledger_residual"] = max(out["ledger_residual"], max(unbalanced, open_side))
     if out["violation"] == 0:
@@ -322,8 +371,8 @@ def close_books(v, t, vault_start, maintenance):
     unresolved = 0.0
     for m in range(v.markets.shape[0]):
         v.out_market[m]["unresolved_bad_debt"] = 0.0
-    for k in range(v.traders + 1):
-        a = k if k < v.traders else v.traders + VAULT
+    for k in range(v.traders + 2):
+        a = k if k < v.traders else v.traders + (VAULT if k == v.traders else POOL)
         worst = min(equity(v, a), equity_at_world(v, a))
         if worst < -QUANTUM:
             if not is_flat(v, a):
@@ -344,7 +393,7 @@ def close_books(v, t, vault_start, maintenance):
     value = min(equity(v, vault), equity_at_world(v, vault))
     out["backstop_pnl"] = value - vault_start
     fall = vault_start - max(0.0, value) - v.venue[0]["vault_shared"]
-    out["provider_default_loss"] = max(0.0, fall)
+    out["provider_default_loss"] = max(0.0, fall) + v.venue[0]["pool_shared"]
     out["mutualised_loss"] = (
         out["adl_shortfall"] + out["socialized_loss"] + out["provider_default_loss"] + out["unresolved_bad_debt"]
     )
@@ -357,7 +406,7 @@ def close_books(v, t, vault_start, maintenance):
     for m in range(v.markets.shape[0]):
         market = v.out_market[m]
         share = market["provider_default_loss"] / lost if lost > 0.0 else 0.0
-        market["provider_default_loss"] = share * out["provider_default_loss"]
+        market["provider_default_loss"] = share * max(0.0, fall) + v.markets[m]["pool_shared"]
         market["unresolved_bad_debt"] *= left
         market["mutualised_loss"] = (
             market["adl_shortfall"]
@@ -400,6 +449,8 @@ def _liquidation(flag: Any, quantity_of: Any, fee: Any, offer: Any, maintenance:
                     break
             bankruptcy = bankruptcy_price(v, r, value, requirement, maintenance)
             quantity = quantity_of(v, a, r, value, requirement, bankruptcy, t, maintenance, fee)
+            market = v.markets[v.rows[r]["market"]]
+            quantity = min(quantity, market["order_cap"] / market["mark"])
             if quantity > 0.0 and close_row(v, a, r, quantity, bankruptcy, value, requirement, t):
                 done = True
         return done
@@ -490,6 +541,9 @@ def _round(select: Any, flag: Any, liquidate: Any, unwind_row: Any, unwind: Any,
             if not ordered:
                 sort_queue(v, flagged)
             for k in range(flagged):
+                if v.venue[0]["attempts_left"] < 1.0:
+                    break
+                v.venue[0]["attempts_left"] -= 1.0
                 if liquidate(v, v.accounts[k]["queue"], t):
                     done = True
         if done or insolvent:
@@ -500,7 +554,9 @@ def _round(select: Any, flag: Any, liquidate: Any, unwind_row: Any, unwind: Any,
     return play_round
 
 
-def _path(parts: _Parts, observe: Any, set_mark: Any, accrue: Any, trip: Any, play_round: Any) -> Any:
+def _path(
+    parts: _Parts, observe: Any, set_mark: Any, accrue: Any, trip: Any, review: Any, play_round: Any, at_horizon: Any
+) -> Any:
     """Return the kernel that takes one venue through one path."""
     response, maintenance = parts.response, parts.maintenance
 
@@ -515,6 +571,8 @@ def _path(parts: _Parts, observe: Any, set_mark: Any, accrue: Any, trip: Any, pl
             accrue(v, path, t)
         trip(v, path, t)
         set_net_marks(v)
+        if t > 0:
+            review(v, path, t)
 
     @kernel
     def run_path(v, path, rounds_per_step, trace):
@@ -532,6 +590,7 @@ def _path(parts: _Parts, observe: Any, set_mark: Any, accrue: Any, trip: Any, pl
         gross = max(gross, 1.0)
         expected = ledger_sum(v)
         vault_start = equity(v, v.traders + VAULT)
+        v.venue[0]["makers_peak"] = equity(v, v.traders + MARKET_MAKERS)
         out["fund_low_water"] = fund_balance(v)
         out["exhaustion_step"] = -1
         out["first_liquidation_step"] = -1
@@ -559,6 +618,7 @@ def _path(parts: _Parts, observe: Any, set_mark: Any, accrue: Any, trip: Any, pl
                 check_ledger(v, expected, gross)
             watch(v)
             record_step(v, t, trace)
+        at_horizon(v, path.world.shape[0] - 1, maintenance)
         close_books(v, path.world.shape[0] - 1, vault_start, maintenance)
         check_ledger(v, expected, gross)
 
@@ -598,10 +658,11 @@ def _compose(rules: tuple[str, ...], culled: bool) -> Engine:
         return [mechanism for mechanism in chosen if mechanism.stage is stage]
 
     def one(stage: Stage, name: str, default: Any = None) -> Any:
-        return next((mechanism.kernels[name] for mechanism in of(stage)), default)
+        return next((mechanism.kernels.get(name, default) for mechanism in of(stage)), default)
 
     maintenance = one(Stage.MARGIN, "maintenance")
     fee = one(Stage.FEES, "fee", _no_fee)
+    reward = one(Stage.FEES, "reward", _no_reward)
     # Only layers before the first without `cover` can pay for a fill at once.
     cover = _no_cover
     layers = of(Stage.WATERFALL)
@@ -618,11 +679,13 @@ def _compose(rules: tuple[str, ...], culled: bool) -> Engine:
         maintenance=maintenance,
         cover=cover,
         covers=cover is not _no_cover,
-        settle=_settlement(fee, cover, cover is not _no_cover, on_fill),
+        settle=_settlement(fee, reward, cover, cover is not _no_cover, on_fill, maintenance),
     )
     offer = _offer_to([mechanism.kernels["execute"] for mechanism in of(Stage.EXECUTION)], parts)
     flag = one(Stage.TRIGGER, "flag")
-    liquidate, unwind_row = _liquidation(flag, one(Stage.SIZE, "quantity"), fee, offer, maintenance, parts.covers)
+    liquidate, unwind_row = _liquidation(
+        flag, one(Stage.SIZE, "quantity"), _charge(fee, reward), offer, maintenance, parts.covers
+    )
     unwinders = [m.kernels["unwind"] for m in of(Stage.EXECUTION) if "unwind" in m.kernels]
     absorb = _layers_in_order([mechanism.kernels["absorb"] for mechanism in layers])
     breakers = [mechanism.kernels["trip"] for mechanism in of(Stage.BREAKERS)]
@@ -631,7 +694,8 @@ def _compose(rules: tuple[str, ...], culled: bool) -> Engine:
         one(Stage.ORACLE, "observe"),
         one(Stage.MARK, "mark"),
         one(Stage.FUNDING, "accrue", _no_effect),
-        functools.reduce(_in_turn, breakers) if breakers else _no_effect,
+        functools.reduce(_in_turn, breakers, _no_effect),
+        functools.reduce(_in_turn, [m.kernels["review"] for m in layers if "review" in m.kernels], _no_effect),
         _round(
             _selection(culled, of(Stage.MARGIN)[0], of(Stage.TRIGGER)[0]),
             flag,
@@ -641,6 +705,7 @@ def _compose(rules: tuple[str, ...], culled: bool) -> Engine:
             absorb,
             maintenance,
         ),
+        functools.reduce(_in_turn, [m.kernels["horizon"] for m in layers if "horizon" in m.kernels], _no_effect),
     )
 
     @entry
@@ -658,6 +723,7 @@ def _compose(rules: tuple[str, ...], culled: bool) -> Engine:
             for m in range(v.markets.shape[0]):
                 v.out_market[m] = markets_out[p, m]
             reset(v, start, path)
+            v.venue[0]["path"] = block.first_path + p
             run_path(v, path, rounds_per_step, trace if p == trace_path else no_trace)
             paths_out[p] = v.out[0]
             for m in range(v.markets.shape[0]):
@@ -741,7 +807,7 @@ def _records(
 
 
 def build_cell(protocol: Protocol, book: Book, *, prices: np.ndarray, step: float) -> Cell:
-    """Turn a protocol and a book into a cell; the imbalance of each market goes to `market_makers`.
+    """Turn a protocol and a book into a cell; the imbalance of each market goes to `market_makers`, or to the pool.
 
     Parameters
     ----------
@@ -770,13 +836,16 @@ def build_cell(protocol: Protocol, book: Book, *, prices: np.ndarray, step: floa
     imbalance = np.zeros(count)
     for market, size in zip(book.row_market, book.size, strict=True):  # in row order: one way to round
         imbalance[market] += size
-    makers = rows[accounts[traders + MARKET_MAKERS]["row_start"] : accounts[traders + MARKET_MAKERS]["row_end"]]
-    makers["size"] = -imbalance
-    makers["entry_notional"] = -imbalance * prices
+    # On a venue whose pool is the counterparty there are no market makers.
+    pooled = any(POOL in parameters.balances() for _, parameters in rules)
+    other_side = accounts[traders + (POOL if pooled else MARKET_MAKERS)]
+    held_there = rows[other_side["row_start"] : other_side["row_end"]]
+    held_there["size"] = -imbalance
+    held_there["entry_notional"] = -imbalance * prices
     makers_equity = book.market_makers_equity
     if makers_equity is None:
         makers_equity = float(np.sum(np.abs(imbalance) * prices))
-    accounts["cash"][traders + MARKET_MAKERS] = makers_equity
+    accounts["cash"][traders + MARKET_MAKERS] = 0.0 if pooled else makers_equity
     for _, parameters in rules:
         for offset, usd in parameters.balances().items():
             accounts["cash"][traders + offset] += usd

@@ -93,20 +93,23 @@ CONTRACTS: dict[Stage, StageContract] = {
         optional=("unwind",),
         at_most=None,
         meaning="execute(v, a, r, quantity, bankruptcy_price, equity, requirement, cover, t, "
-        "response, average, inverse) -> (filled >= 0, price, counterparty offset, limit); "
+        "response, average, inverse, maintenance) -> (filled >= 0, price, counterparty offset, limit); "
         "unwind(v, r, t) -> base units of the vault's row r to close now, >= 0",
     ),
     Stage.FEES: StageContract(
         ("fee",),
         at_least=0,
-        meaning="fee(v, r, filled, price, bankruptcy_price) -> (USD >= 0, recipient: counterparty offset)",
+        optional=("reward",),
+        meaning="fee(v, r, filled, price, bankruptcy_price, equity, requirement, maintenance) -> (USD >= 0, "
+        "recipient: counterparty offset); reward(the same) -> USD >= 0 to the liquidators, beside the fee",
     ),
     Stage.WATERFALL: StageContract(
         ("absorb",),
-        optional=("cover",),
+        optional=("cover", "review", "horizon"),
         at_least=0,
         at_most=None,
-        meaning="absorb(v, t, maintenance) -> acted?; cover(v) -> USD that the layer can pay for a fill at once",
+        meaning="absorb(v, t, maintenance) -> acted?; cover(v, a, m) -> USD that the layer can pay for a fill at once; "
+        "review(v, path, t): once per step, after the breakers; horizon(v, t, maintenance): once, at the end of the path",
     ),
 }
 
@@ -266,6 +269,11 @@ class ImpactParameters(MechanismParameters):
     impact_max: float = Field(default=0.9, gt=0, lt=1, description="the book ends where impact reaches this")
     slippage_cap: float | None = Field(
         default=None, gt=0, lt=1, description="an order stops at this distance from the mid; null = only impact_max"
+    )
+    provider_feedback: float = Field(
+        default=0.0,
+        ge=0,
+        description="share of depth withdrawn per unit of the market makers' drawdown from their peak",
     )
     additive: bool = Field(default=False, description="put impact additively on the initial price")
 

@@ -88,8 +88,21 @@ def record_passed(v, a, limit, amount):
 
 
 @kernel
-def pay_from_fund(v, a, amount):
-    """Let the insurance fund pay `amount` (<= its balance) to account `a`, and record the bad debt."""
+def pay_from_fund(v, a, m, amount):
+    """Let the insurance fund pay `amount` (<= its balance) to account `a`, and record the bad debt.
+
+    It counts as paid for market `m`, or where that is -1 for the account's markets by attribution.
+    """
+    account = v.accounts[a]
+    if account["fund_drawn_step"] != v.venue[0]["step"]:
+        account["fund_drawn_step"] = v.venue[0]["step"]
+        account["fund_drawn"] = 0.0
+    account["fund_drawn"] += amount
+    if m >= 0:
+        v.markets[m]["fund_paid"] += amount
+    else:
+        for r in range(account["row_start"], account["row_end"]):
+            v.markets[v.rows[r]["market"]]["fund_paid"] += amount * v.rows[r]["attribution"]
     fund = v.traders + INSURANCE_FUND
     v.accounts[fund]["cash"] -= amount
     v.accounts[a]["cash"] += amount

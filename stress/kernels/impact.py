@@ -25,10 +25,9 @@ def displaced(v, m, price, response):
 
 
 @kernel
-def absorb_flow(v, m, t, quantity):
-    """Add a fill (signed base units, + = the liquidation bought) to the flow of market m."""
+def absorb_flow(v, m, t, added):
+    """Add a fill (signed normalised flow, + = the liquidation bought) to the flow of market m."""
     share = v.terms[m]["permanent"]
-    added = quantity / v.markets[m]["depth"]
     v.markets[m]["flow"] = v.markets[m]["flow"] * v.decay[m, t - v.markets[m]["flow_step"]] + (1.0 - share) * added
     v.markets[m]["permanent_flow"] += share * added
     v.markets[m]["flow_step"] = t

@@ -74,7 +74,14 @@ VENUE_FIELDS = (
     ("claims_less_fees", "f8"),  # USD: cumulative claims on the fund less fees to it
     ("vault_shared", "f8"),  # USD: what the vault lost as a winner or by socialized loss, not by takeovers
     ("round", "f8"),  # rounds played on this path
+    ("step", "i8"),  # t
+    ("path", "i8"),  # id of the path, an address of random numbers
     ("outage", "i8"),  # action bits blocked by the scenario in this step
+    ("external_flow", "f8"),  # USD that came from outside the ledger by a named flow (I1)
+    ("attempts_left", "f8"),  # accounts that may still be liquidated in this step
+    ("pool_shared", "f8"),  # USD of negative equity that the pool has absorbed
+    ("makers_peak", "f8"),  # USD: highest equity of the market makers so far
+    ("makers_drawdown", "f8"),  # their fall from it as a fraction, at the end of the last step
     ("suspects", "i8"),  # number of accounts in the scratch field `suspect` below
     # culling (kernels.culling)
     ("disturbed", "i8"),  # 1 = accounts outside the lists have changed
@@ -102,6 +109,12 @@ MARKET_FIELDS = (
     ("flow_step", "i8"),
     ("permanent_flow", "f8"),  # own normalised flow that does not decay
     ("funding_index", "f8"),  # USD per base unit, + = longs have paid
+    ("fund_paid", "f8"),  # USD that the insurance fund has paid for this market, and received from it
+    ("fund_received", "f8"),
+    ("pool_shared", "f8"),  # this market's part of the negative equity that the pool has absorbed
+    ("order_low", "f8"),  # an order fills at no marginal price outside [low, high] in this step
+    ("order_high", "f8"),
+    ("order_cap", "f8"),  # largest notional of one order, USD
     ("vault_flow", "f8"),  # USD that the vault received for what it sold less what it paid
     ("halted_until", "i8", (7,)),  # first step at which each action is allowed again
     ("wide_low", "f8"),  # the two boxes of culling, on the mark and on the net mark
@@ -120,6 +133,8 @@ ACCOUNT_FIELDS = (
     ("row_start", "i8"),
     ("row_end", "i8"),
     ("passed", "f8"),  # USD of the account's loss already recorded as having passed a layer
+    ("fund_drawn", "f8"),  # USD that the insurance fund has paid for the account in step fund_drawn_step
+    ("fund_drawn_step", "i8"),
     ("touched", "i8"),  # 1 once the account was liquidated on this path
     ("queue", "i8"),  # scratch: the accounts flagged in a round, and their priorities
     ("priority", "f8"),

@@ -38,7 +38,7 @@ class BackstopVault(MechanismParameters):
 
 
 @kernel
-def execute(v, a, r, quantity, bankruptcy_price, equity, requirement, cover, t, respond, average, invert):
+def execute(v, a, r, quantity, bankruptcy_price, equity, requirement, cover, t, respond, average, invert, maintenance):
     """Take over the whole row `r` at its bankruptcy price, if the vault may."""
     m = v.rows[r]["market"]
     vault = v.traders + VAULT

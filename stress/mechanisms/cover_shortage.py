@@ -66,8 +66,10 @@ def quantity(v, a, r, equity, requirement, bankruptcy_price, t, maintenance, fee
 @kernel
 def _shortage(v, r, m, size, q, equity, others, target, bankruptcy_price, maintenance, fee):
     """USD by which equity misses the target after closing q at the mark."""
-    paid, _ = fee(v, r, q, v.markets[m]["mark"], bankruptcy_price)
-    return target * (others + maintenance(v, m, size - q, v.markets[m]["mark"])) - (equity - paid)
+    mark = v.markets[m]["mark"]
+    requirement = others + maintenance(v, m, size, mark)
+    paid, _ = fee(v, r, q, mark, bankruptcy_price, equity, requirement, maintenance)
+    return target * (others + maintenance(v, m, size - q, mark)) - (equity - paid)
 
 
 MECHANISM = Mechanism(name="cover_shortage", stage=Stage.SIZE, parameters=CoverShortage, kernels={"quantity": quantity})

@@ -30,7 +30,7 @@ class LiquidationFee(MechanismParameters):
 
 
 @kernel
-def fee(v, r, filled, price, bankruptcy_price):
+def fee(v, r, filled, price, bankruptcy_price, equity, requirement, maintenance):
     """Fee of a fill of `filled` > 0 base units of row `r`, USD, and the counterparty that gets it."""
     terms = v.terms[v.rows[r]["market"]]
     side = 1.0 if v.rows[r]["size"] > 0.0 else -1.0

@@ -468,7 +468,7 @@ def test_order_book_stops_at_its_end_at_its_cap_and_where_cover_ends(
     state["mark"] = 100.0 + ahead
     bankruptcy = state["mark"] - side * equity / 1e5
     filled, price, _, limit = order_book.execute(
-        v, 0, 0, quantity, bankruptcy, equity, 1.0, cover, 0, rule.response, rule.average, rule.inverse
+        v, 0, 0, quantity, bankruptcy, equity, 1.0, cover, 0, rule.response, rule.average, rule.inverse, None
     )
     moved = state["permanent_flow"] - flow
     assert 0.0 <= filled <= quantity
@@ -521,7 +521,7 @@ def test_backstop_vault_takes_all_or_nothing_and_only_what_it_may(
     v.accounts[v.traders + VAULT]["cash"] = own
     bankruptcy = 100.0 - side * equity / size
     filled, price, counterparty, reason = backstop_vault.execute(
-        v, 0, 0, size / 3, bankruptcy, equity, requirement, 0.0, 1, None, None, None
+        v, 0, 0, size / 3, bankruptcy, equity, requirement, 0.0, 1, None, None, None, None
     )
     assume(not math.isclose(size * 100.0, limit * own))
     may = equity < 0.5 * requirement and (insolvent or equity >= 0.0) and own > 0.0 and size * 100.0 < limit * own
@@ -535,12 +535,14 @@ def test_backstop_vault_takes_all_or_nothing_and_only_what_it_may(
 def test_liquidation_fee_never_exceeds_rate_or_surplus_and_is_proportional(filled, price, bankruptcy, side, rate, part):
     v = rested(10.0, fees=("liquidation_fee", (("liquidation_fee", rate),)))
     v.rows[0]["size"] = side * 10.0
-    charged = liquidation_fee.fee(v, 0, filled, price, bankruptcy)[0]
+    charged = liquidation_fee.fee(v, 0, filled, price, bankruptcy, 0.0, 0.0, None)[0]
     surplus = filled * side * (price - bankruptcy)
     assert 0.0 <= charged <= max(0.0, surplus)
     assert charged <= rate * filled * price
     assert charged in (0.0, surplus, rate * filled * price)
-    assert liquidation_fee.fee(v, 0, part * filled, price, bankruptcy)[0] == pytest.approx(part * charged, abs=1e-12)
+    assert liquidation_fee.fee(v, 0, part * filled, price, bankruptcy, 0.0, 0.0, None)[0] == pytest.approx(
+        part * charged, abs=1e-12
+    )
 
 
 # ----------------------------------------------------------------------------------- waterfall

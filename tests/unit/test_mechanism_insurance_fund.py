@@ -47,7 +47,7 @@ def test_a_claim_is_paid_up_to_the_balance(fund, paid, exhausted):
 def test_the_balance_at_the_start_is_the_rules():
     assert InsuranceFund(insurance_fund=7.0).balances() == {INSURANCE_FUND: 7.0}
     venue = at_rest(protocol_of(waterfall=[fund_of(7.0)]), LONG, [100.0])
-    assert (cover(venue), fund_balance(venue)) == (7.0, 7.0)
+    assert (cover(venue, 0, 0), fund_balance(venue)) == (7.0, 7.0)
 
 
 def test_claims_are_paid_in_account_order():

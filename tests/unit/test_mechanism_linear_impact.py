@@ -58,7 +58,7 @@ def test_flow_decays_with_the_resilience_and_the_permanent_share_stays():
 def test_flow_is_normalised_by_the_depth_at_the_fill_and_never_repriced(venue):
     venue.markets[0]["flow"] = venue.markets[0]["permanent_flow"] = 0.0
     venue.markets[0]["depth"] = 50.0
-    absorb_flow(venue, 0, 0, -10.0)
+    absorb_flow(venue, 0, 0, -10.0 / 50.0)
     venue.markets[0]["depth"] = 5.0  # a thinner book later does not move old flow
     assert displacement(venue, 0, 0) == pytest.approx(-0.2)
     absorb_flow(venue, 0, 0, -1.0)

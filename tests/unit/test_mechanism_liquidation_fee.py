@@ -33,7 +33,7 @@ def venue():
     ],
 )
 def test_fee_of_four_contracts_by_hand(venue, row, price, bankruptcy, charged):
-    assert fee(venue, row, 4.0, price, bankruptcy) == (pytest.approx(charged), INSURANCE_FUND)
+    assert fee(venue, row, 4.0, price, bankruptcy, 0.0, 0.0, None) == (pytest.approx(charged), INSURANCE_FUND)
 
 
 @pytest.mark.parametrize("recipient", ["insurance_fund", "liquidators", "vault", "treasury", "pool"])
