@@ -16,7 +16,7 @@ from scipy.integrate import quad
 
 from stress.kernels.ledger import equity as equity_of
 from stress.kernels.margin import assess, loss_beyond_margin
-from stress.kernels.venue import ACTIONS, CAP, MARKET_MAKERS, NO_LIMIT, VAULT
+from stress.kernels.venue import ACTIONS, CAP, MARKET_MAKERS, NO_LIMIT, QUANTUM, VAULT
 from stress.mechanisms import (
     backstop_vault,
     cover_shortage,
@@ -524,7 +524,7 @@ def test_backstop_vault_takes_all_or_nothing_and_only_what_it_may(
         v, 0, 0, size / 3, bankruptcy, equity, requirement, 0.0, 1, None, None, None, None
     )
     assume(not math.isclose(size * 100.0, limit * own))
-    may = equity < 0.5 * requirement and (insolvent or equity >= 0.0) and own > 0.0 and size * 100.0 < limit * own
+    may = equity < 0.5 * requirement and (insolvent or equity >= -QUANTUM) and own > 0.0 and size * 100.0 < limit * own
     assert (filled, price, counterparty) == ((size, bankruptcy, VAULT) if may else (0.0, 0.0, VAULT))
     assert (reason == NO_LIMIT) == may
     v.markets[0]["depth"] = own + 200.0

@@ -61,7 +61,7 @@ def test_flow_is_normalised_by_the_depth_at_the_fill_and_never_repriced(venue):
     absorb_flow(venue, 0, 0, -10.0 / 50.0)
     venue.markets[0]["depth"] = 5.0  # a thinner book later does not move old flow
     assert displacement(venue, 0, 0) == pytest.approx(-0.2)
-    absorb_flow(venue, 0, 0, -1.0)
+    absorb_flow(venue, 0, 0, -1.0 / 5.0)
     assert displacement(venue, 0, 0) == pytest.approx(-0.4)
     venue.markets[0]["flow"] = 0.0
 

@@ -46,7 +46,7 @@ def order(
     state["mark"] = price if mark is None else mark
     state["mid"] = price * (1 + 0.01 * flow) if venue.terms[0]["additive"] == 0 else price + flow
     filled, paid, counterparty, limit = execute(
-        venue, 0, 0, quantity, bankruptcy, equity, 0.0, cover, 1, response, average, inverse
+        venue, 0, 0, quantity, bankruptcy, equity, 0.0, cover, 1, response, average, inverse, None
     )
     assert counterparty == OUTSIDE_BOOK
     return filled, paid, limit, state["permanent_flow"] - flow
