@@ -36,7 +36,7 @@ from stress.kernels.ledger import (
     ledger_sum,
     trade,
 )
-from stress.kernels.margin import assess, attribute_loss, bankruptcy_price, loss_beyond_margin
+from stress.kernels.margin import assess, attribute_loss, bankruptcy_price, loss_beyond_margin, restart_attribution
 from stress.kernels.venue import (
     ACCOUNT_FIELDS,
     BALANCE,
@@ -46,6 +46,7 @@ from stress.kernels.venue import (
     INSURANCE_FUND,
     LIQUIDATE,
     LIQUIDATORS,
+    MARK_UPDATE,
     MARKET_FIELDS,
     MARKET_MAKERS,
     NO_LIMIT,
@@ -254,6 +255,8 @@ def _settlement(fee: Any, reward: Any, cover: Any, covers: bool, on_fill: Any, m
                     v.markets[m]["fund_received"] += charged
                     out["fund_received"] += charged
                     v.venue[0]["claims_less_fees"] -= charged
+                elif recipient == VAULT:
+                    v.venue[0]["vault_apart"] -= charged
             if rewarded > 0.0:
                 v.accounts[a]["cash"] -= rewarded
                 v.accounts[v.traders + LIQUIDATORS]["cash"] += rewarded
@@ -269,8 +272,8 @@ def _settlement(fee: Any, reward: Any, cover: Any, covers: bool, on_fill: Any, m
             v.accounts[v.traders + counterparty]["cash"] += v.accounts[a]["cash"]
             v.accounts[a]["cash"] = 0.0
         on_fill(v, a, r, filled, price, t)
-        for w in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
-            v.rows[w]["reference_price"] = v.markets[v.rows[w]["market"]]["mark"]
+        restart_attribution(v, a)
+        restart_attribution(v, v.traders + counterparty)
 
     return settle
 
@@ -301,7 +304,8 @@ def remember_mark(v, t):
     for m in range(v.markets.shape[0]):
         v.markets[m]["previous_mark"] = v.markets[m]["mark"]
         v.markets[m]["previous_mark_step"] = v.markets[m]["mark_step"]
-        v.markets[m]["mark_step"] = t
+        if not is_blocked(v, m, t, MARK_UPDATE):
+            v.markets[m]["mark_step"] = t
 
 
 @inlined
@@ -373,10 +377,11 @@ def close_books(v, t, vault_start, maintenance):
         v.out_market[m]["unresolved_bad_debt"] = 0.0
     for k in range(v.traders + 2):
         a = k if k < v.traders else v.traders + (VAULT if k == v.traders else POOL)
-        worst = min(equity(v, a), equity_at_world(v, a))
+        at_mark, at_world = equity(v, a), equity_at_world(v, a)
+        worst = min(at_mark, at_world)
         if worst < -QUANTUM:
             if not is_flat(v, a):
-                attribute_loss(v, a, maintenance)
+                attribute_loss(v, a, maintenance, at_world < at_mark)
             unresolved -= worst
             record_bad_debt(v, a, -worst)
             for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
@@ -390,9 +395,10 @@ def close_books(v, t, vault_start, maintenance):
     left = out["unresolved_bad_debt"] / unresolved if unresolved > 0.0 else 0.0
 
     vault = v.traders + VAULT
-    value = min(equity(v, vault), equity_at_world(v, vault))
+    at_mark, at_world = equity(v, vault), equity_at_world(v, vault)
+    value = min(at_mark, at_world)
     out["backstop_pnl"] = value - vault_start
-    fall = vault_start - max(0.0, value) - v.venue[0]["vault_shared"]
+    fall = vault_start - max(0.0, value) - v.venue[0]["vault_apart"]
     out["provider_default_loss"] = max(0.0, fall) + v.venue[0]["pool_shared"]
     out["mutualised_loss"] = (
         out["adl_shortfall"] + out["socialized_loss"] + out["provider_default_loss"] + out["unresolved_bad_debt"]
@@ -400,7 +406,8 @@ def close_books(v, t, vault_start, maintenance):
     lost = 0.0
     for m in range(v.markets.shape[0]):
         position = v.rows[v.accounts[vault]["row_start"] + m]["size"]
-        lost_here = max(0.0, -(v.markets[m]["vault_flow"] + position * v.markets[m]["mark"]))
+        price = v.markets[m]["world"] if at_world < at_mark else v.markets[m]["mark"]
+        lost_here = max(0.0, -(v.markets[m]["vault_flow"] + position * price))
         v.out_market[m]["provider_default_loss"] = lost_here
         lost += lost_here
     for m in range(v.markets.shape[0]):
@@ -424,21 +431,16 @@ def _liquidation(flag: Any, quantity_of: Any, fee: Any, offer: Any, maintenance:
 
     @kernel
     def close_row(v, a, r, quantity, bankruptcy, value, requirement, t):
+        """Return (anything filled?, USD of loss left open because the fund's balance was too small)."""
         done, limit = offer(v, a, r, quantity, bankruptcy, value, requirement, t)
-        if covers and limit == BALANCE and v.rows[r]["size"] != 0.0:
-            side = 1.0 if v.rows[r]["size"] > 0.0 else -1.0
-            record_passed(
-                v,
-                a,
-                BALANCE,
-                max(0.0, abs(v.rows[r]["size"]) * side * (bankruptcy - v.markets[v.rows[r]["market"]]["mark"])),
-            )
-        return done
+        if covers and limit == BALANCE:
+            return done, max(0.0, v.rows[r]["size"] * (bankruptcy - v.markets[v.rows[r]["market"]]["mark"]))
+        return done, 0.0
 
     @kernel
     def liquidate(v, a, t):
         attribute_loss(v, a, maintenance)
-        done = False
+        done, left_open = False, 0.0
         for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
             if v.rows[r]["size"] == 0.0 or is_blocked(v, v.rows[r]["market"], t, LIQUIDATE):
                 continue
@@ -451,8 +453,11 @@ def _liquidation(flag: Any, quantity_of: Any, fee: Any, offer: Any, maintenance:
             quantity = quantity_of(v, a, r, value, requirement, bankruptcy, t, maintenance, fee)
             market = v.markets[v.rows[r]["market"]]
             quantity = min(quantity, market["order_cap"] / market["mark"])
-            if quantity > 0.0 and close_row(v, a, r, quantity, bankruptcy, value, requirement, t):
-                done = True
+            if quantity > 0.0:
+                filled, left = close_row(v, a, r, quantity, bankruptcy, value, requirement, t)
+                done = done or filled
+                left_open += left
+        record_passed(v, a, BALANCE, left_open)
         return done
 
     @kernel
@@ -461,7 +466,9 @@ def _liquidation(flag: Any, quantity_of: Any, fee: Any, offer: Any, maintenance:
         attribute_loss(v, a, maintenance)
         value, requirement = assess(v, a, maintenance)
         bankruptcy = bankruptcy_price(v, r, value, requirement, maintenance)
-        return close_row(v, a, r, quantity, bankruptcy, value, requirement, t)
+        done, left_open = close_row(v, a, r, quantity, bankruptcy, value, requirement, t)
+        record_passed(v, a, BALANCE, left_open)
+        return done
 
     return liquidate, unwind_row
 

@@ -72,6 +72,13 @@ PATH_OUTCOMES: tuple[Term, ...] = (
     Term("exhaustion_step", "i8", "step", "-1 = never", "step of the first claim larger than the fund's balance"),
     Term("adl_notional", "f8", "USD", ">= 0", "notional closed by auto-deleveraging, at the mark"),
     Term(
+        "adl_notional_age",
+        "f8",
+        "USD s",
+        ">= 0",
+        "deleveraged notional x age of the mark that the rule paid, counted from the step that set it: over adl_notional, its mean age (0 unless the rule pays the previous mark)",
+    ),
+    Term(
         "adl_loss",
         "f8",
         "USD",

@@ -137,9 +137,6 @@ class Study(BaseModel):
     vault_loss_floor: float = Field(
         default=0.01, ge=0, description="a vault's loss counts for the event above this share of its equity"
     )
-    fund_sizes: tuple[Annotated[float, Field(ge=0)], ...] = Field(
-        default=(), description="insurance funds, USD, for which the time after exhaustion is computed"
-    )
     data_hashes: dict[str, str] = Field(default={}, description="BLAKE2b of each data file that the study names")
 
     _origin: Origin = PrivateAttr()

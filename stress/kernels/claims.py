@@ -68,23 +68,22 @@ def record_bad_debt(v, a, amount):
 
 @kernel
 def record_passed(v, a, limit, amount):
-    """Record which limit let an amount of account `a` pass a layer (I4).
+    """Record which limit let an amount of account `a`, all its rows together, pass a layer (I4).
 
     A claim that waits meets the same limit in every round: only what it grew by is new.
     """
-    new = amount - v.accounts[a]["passed"]
+    new = amount - v.accounts[a]["passed"][limit]
     if new <= 0.0:
         return
-    v.accounts[a]["passed"] = amount
-    amount = new
+    v.accounts[a]["passed"][limit] = amount
     if limit == BALANCE:
-        v.out[0]["passed_balance"] += amount
+        v.out[0]["passed_balance"] += new
     elif limit == CAP:
-        v.out[0]["passed_cap"] += amount
+        v.out[0]["passed_cap"] += new
     elif limit == ELIGIBILITY:
-        v.out[0]["passed_eligibility"] += amount
+        v.out[0]["passed_eligibility"] += new
     elif limit == TIME:
-        v.out[0]["passed_time"] += amount
+        v.out[0]["passed_time"] += new
 
 
 @kernel

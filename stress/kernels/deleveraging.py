@@ -11,7 +11,7 @@ from stress.kernels.culling import disturb
 from stress.kernels.halts import is_blocked
 from stress.kernels.jit import inlined, kernel
 from stress.kernels.ledger import equity, trade
-from stress.kernels.margin import assess, attribute_loss, bankruptcy_price
+from stress.kernels.margin import assess, attribute_loss, bankruptcy_price, restart_attribution
 from stress.kernels.venue import ADL, ELIGIBILITY, OUTSIDE_BOOK, QUANTUM, TIME, VAULT
 
 AT_BANKRUPTCY, AT_MARK, AT_PREVIOUS_MARK = range(3)
@@ -60,6 +60,8 @@ def deleverage(v, r, w, quantity, price, bankruptcy, t):
     residual = max(0.0, loss - paid)
     trade(v, r, -side * _whole(quantity, v.rows[r]["size"]), price)
     trade(v, w, side * _whole(quantity, v.rows[w]["size"]), price)
+    restart_attribution(v, v.rows[r]["account"])
+    restart_attribution(v, v.rows[w]["account"])
     disturb(v)
     notional = quantity * v.markets[m]["mark"]
     out = v.out[0]
@@ -73,7 +75,7 @@ def deleverage(v, r, w, quantity, price, bankruptcy, t):
     v.out_market[m]["adl_notional"] += notional
     v.out_market[m]["adl_shortfall"] += allocated
     if v.rows[w]["account"] == v.traders + VAULT:
-        v.venue[0]["vault_shared"] += allocated
+        v.venue[0]["vault_apart"] += allocated
     if out["first_adl_step"] < 0:
         out["first_adl_step"] = t
     # What the price left with the closed account is a claim on the layers below, booked there.
@@ -95,6 +97,7 @@ def close_open_claims(v, t, when, price_rule, maintenance, choose):
             continue
         before = v.out[0]["bad_debt"]
         attribute_loss(v, a, maintenance)
+        blocked = refused = 0.0
         for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
             if v.rows[r]["size"] == 0.0:
                 continue
@@ -102,22 +105,24 @@ def close_open_claims(v, t, when, price_rule, maintenance, choose):
             bankruptcy = bankruptcy_price(v, r, value, requirement, maintenance)
             side = 1.0 if v.rows[r]["size"] > 0.0 else -1.0
             if is_blocked(v, m, t, ADL):
-                record_passed(v, a, TIME, abs(v.rows[r]["size"]) * side * (bankruptcy - v.markets[m]["mark"]))
+                blocked += v.rows[r]["size"] * (bankruptcy - v.markets[m]["mark"])
                 continue
-            price = bankruptcy
+            price, age = bankruptcy, 0.0
             if price_rule == AT_MARK:
                 price = v.markets[m]["mark"]
             elif price_rule == AT_PREVIOUS_MARK:
                 price = v.markets[m]["previous_mark"]
+                age = (t - v.markets[m]["previous_mark_step"]) * v.step_seconds
             while v.rows[r]["size"] != 0.0:
                 w, quantity = choose(v, r, side, abs(v.rows[r]["size"]), t)
                 if w < 0:
-                    record_passed(
-                        v, a, ELIGIBILITY, abs(v.rows[r]["size"]) * side * (bankruptcy - v.markets[m]["mark"])
-                    )
+                    refused += v.rows[r]["size"] * (bankruptcy - v.markets[m]["mark"])
                     break
                 deleverage(v, r, w, quantity, price, bankruptcy, t)
+                v.out[0]["adl_notional_age"] += quantity * v.markets[m]["mark"] * age
                 acted = True
+        record_passed(v, a, TIME, blocked)
+        record_passed(v, a, ELIGIBILITY, refused)
         if when == WHEN_FUND_EXHAUSTED and v.venue[0]["has_fund"] == 1:
             v.venue[0]["claims_less_fees"] += v.out[0]["bad_debt"] - before  # a larger fund would have carried it
     return acted

@@ -53,12 +53,23 @@ def loss_beyond_margin(v, r, filled, price, equity, bankruptcy):
 
 
 @kernel
-def attribute_loss(v, a, maintenance):
-    """Set the share of each row's market in the account's loss (vocabulary.ATTRIBUTION_RULE)."""
+def restart_attribution(v, a):
+    """Count the account's losses by market from the present marks on: it was filled."""
+    for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
+        v.rows[r]["reference_price"] = v.markets[v.rows[r]["market"]]["mark"]
+
+
+@kernel
+def attribute_loss(v, a, maintenance, at_world=False):
+    """Set the share of each row's market in the account's loss (vocabulary.ATTRIBUTION_RULE).
+
+    The loss is that at the marks, or at world prices.
+    """
     total = 0.0
     for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
         m = v.rows[r]["market"]
-        lost = max(0.0, v.rows[r]["size"] * (v.rows[r]["reference_price"] - v.markets[m]["mark"]))
+        price = v.markets[m]["world"] if at_world else v.markets[m]["mark"]
+        lost = max(0.0, v.rows[r]["size"] * (v.rows[r]["reference_price"] - price))
         v.rows[r]["attribution"] = lost
         total += lost
     if total <= 0.0:

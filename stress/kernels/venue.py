@@ -66,13 +66,14 @@ QUANTUM = 1e-6
 
 # Why an amount passed a layer of the waterfall (I4).
 NO_LIMIT, BALANCE, CAP, ELIGIBILITY, TIME = range(5)
+LIMITS = 5
 
 
 # Fields of the records below: (name, type, shape). Mechanisms add their own memory to them.
 VENUE_FIELDS = (
     ("has_fund", "i8"),  # 1 if the waterfall has an insurance fund
     ("claims_less_fees", "f8"),  # USD: cumulative claims on the fund less fees to it
-    ("vault_shared", "f8"),  # USD: what the vault lost as a winner or by socialized loss, not by takeovers
+    ("vault_apart", "f8"),  # USD: what the vault lost but by takeovers: as a winner, by haircuts, less fees received
     ("round", "f8"),  # rounds played on this path
     ("step", "i8"),  # t
     ("path", "i8"),  # id of the path, an address of random numbers
@@ -132,7 +133,7 @@ ACCOUNT_FIELDS = (
     ("cash", "f8"),  # USD, signed
     ("row_start", "i8"),
     ("row_end", "i8"),
-    ("passed", "f8"),  # USD of the account's loss already recorded as having passed a layer
+    ("passed", "f8", (LIMITS,)),  # USD of the account's loss already recorded as having passed a layer, by limit
     ("fund_drawn", "f8"),  # USD that the insurance fund has paid for the account in step fund_drawn_step
     ("fund_drawn_step", "i8"),
     ("touched", "i8"),  # 1 once the account was liquidated on this path

@@ -64,7 +64,7 @@ def absorb(v, t, maintenance):
             part = haircut * max(0.0, equity(v, a))
             v.accounts[a]["cash"] -= part
             if a == v.traders + VAULT:
-                v.venue[0]["vault_shared"] += part
+                v.venue[0]["vault_apart"] += part
     disturb(v)
     return True
 

@@ -129,6 +129,9 @@ def _venue(reading: Reading, protocol: Any) -> Iterator[str]:
         yield f"Arbitrage carries {stated(impact.arbitrage_share)} of the venue's own impact to other venues, and so into the oracle."
     if any(getattr(rule, "deficit_fill", None) == "any" for rule in rules.values()):
         yield "Every contract that the book can fill is filled, also below the bankruptcy price (deficit_fill: any): ADL cannot act on it."
+    if any(getattr(rule, "adl_price", None) == "previous_mark" for rule in rules.values()):
+        ages = "; ".join(_mark_ages(reading, protocol)) or "no contract was deleveraged here"
+        yield f"Deleveraging pays the previous mark, which stood at the start of the round: {ages}."
     if protocol.rounds_per_step is not None:
         yield f"At most {protocol.rounds_per_step} liquidation rounds in a step of {span(reading.study.step)}; the rest waits for the next."
     yield from _time_constants(reading, protocol)
@@ -136,6 +139,18 @@ def _venue(reading: Reading, protocol: Any) -> Iterator[str]:
         yield f"Cannot occur under these rules: {', '.join(never)}."
     for left_out in protocol.not_represented:
         yield f"Not represented: {left_out}"
+
+
+def _mark_ages(reading: Reading, protocol: Any) -> Iterator[str]:
+    """Yield by scenario how old the mark was that deleveraged contracts were closed at, in the headline cell."""
+    cell = dict(reading.headline)
+    if "protocol" in cell:
+        cell["protocol"] = reading.plan.cell_axes["protocol"].index(protocol.name)
+    for scenario in reading.scenarios:
+        notional = reading.number("mean_adl_notional", scenario, cell)
+        if notional > 0:
+            age = reading.number("mean_adl_notional_age", scenario, cell) / notional
+            yield f"{span(round(age))} old in {scenario.name}, on average by notional"
 
 
 def _time_constants(reading: Reading, protocol: Any) -> Iterator[str]:

@@ -118,7 +118,7 @@ class Twin:
         self.rounds = 0
         self.suspects: list[int] = []
         self.vault_start = self.cash[self.vault]
-        self.vault_shared = F(0)
+        self.vault_apart = F(0)
         self.parts = dict.fromkeys(
             ("adl_shortfall", "socialized_loss", "provider_default_loss", "unresolved_bad_debt", "mutualised_loss",
              "bad_debt", "fund_paid", "fund_received", "adl_notional", "adl_loss", "adl_gain", "adl_residual",
@@ -448,7 +448,7 @@ class Twin:
         for a in sharers:
             self.cash[a] -= shared * wealth[a] / total
             if a == self.vault:
-                self.vault_shared += shared * wealth[a] / total
+                self.vault_apart += shared * wealth[a] / total
         self.parts["socialized_loss"] += shared
         self.parts["bad_debt"] += shared
         return True
@@ -523,7 +523,7 @@ class Twin:
         parts["adl_overshoot"] += max(F(0), paid - loss)
         parts["bad_debt"] += min(loss, paid)
         if w == self.vault:
-            self.vault_shared += max(F(0), paid)
+            self.vault_apart += max(F(0), paid)
 
     def waterfall(self, t: int) -> bool:
         """Let the layers act in order, up to the first that does."""
@@ -608,7 +608,7 @@ class Twin:
         self.parts["bad_debt"] += unresolved
         self.parts["fund_paid"] += paid
         self.parts["unresolved_bad_debt"] = unresolved - paid
-        fall = self.vault_start - max(F(0), worst[self.vault]) - self.vault_shared
+        fall = self.vault_start - max(F(0), worst[self.vault]) - self.vault_apart
         self.parts["provider_default_loss"] = max(F(0), fall)
         self.parts["mutualised_loss"] = sum(
             self.parts[name]

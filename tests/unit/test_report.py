@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from stress import config, design, grid, measures, report
-from stress.report import figures, formats, verdict
+from stress.report import figures, formats, limits, verdict
 from stress.report.reading import Reading
 from stress.stages import Seconds
 from stress.sweep.plan import layout as layout_of
@@ -66,6 +66,7 @@ def outcomes(rng, paths, probability, size, silent=()):
     out["bad_debt"] = out["fund_paid"] + loss
     out["liquidated_notional"] = 1e7 * rng.random(paths)
     out["adl_notional"] = 8 * out["adl_shortfall"]
+    out["adl_notional_age"] = 60.0 * out["adl_notional"]
     for term in MARKET_OUTCOMES:
         per_market[term.name] = 0.02 if term.name == "dislocation" else out[term.name][:, None] * [0.5, 0.3, 0.15, 0.05]
     events = [out["mutualised_loss"] > 0, loss > size, out["adl_notional"] > 0, np.zeros(paths, bool)]
@@ -441,6 +442,18 @@ def test_parts_that_the_rules_exclude_are_not_printed_as_zero(tmp_path):
     words = text_of(page_of(make_run(venue), tmp_path))
     assert "cannot occur under these rules" in words
     assert Reading(make_run(venue)).possible("socialized_loss") is False
+
+
+def test_the_age_of_the_previous_mark_is_printed():
+    hyperliquid = str(CONFIGS / "protocols/hyperliquid.yaml")
+    axes = {"axes": {"leverage_cap": [40]}, "current": {}, "proposed": None, "tolerance": None}
+    both = make_run({**axes, "protocol": [STUDY["protocol"], hyperliquid]})
+    said = [line for block in limits.section(Reading(both)).blocks for line in getattr(block, "items", ())]
+    ages = [line for line in said if "pays the previous mark" in line]
+    assert len(ages) == 1  # the reference venue closes at the bankruptcy price
+    assert f"60{formats.NBSP}s old in panic" in ages[0]
+    quiet = Reading(make_run({**axes, "protocol": hyperliquid}, silent=("adl_shortfall",)))
+    assert "no contract was deleveraged here" in str(limits.section(quiet).blocks)
 
 
 def test_a_number_that_is_there_is_never_hidden():

@@ -11,7 +11,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.venues import account_cash, one_market_book, one_market_paths, protocol_of, row_of, run_one
+from stress.kernels.venue import MARK_UPDATE
+from tests.venues import (
+    account_cash,
+    book_of,
+    one_market_book,
+    one_market_paths,
+    paths_of,
+    protocol_of,
+    row_of,
+    run_one,
+)
 
 pytestmark = pytest.mark.interpreted
 
@@ -156,3 +166,30 @@ def test_an_insolvent_vault_is_deleveraged_even_when_nothing_else_happens():
     assert row_of(venue, "vault")[0] == 0.0
     assert out["adl_notional"] == pytest.approx(100 * 91.0)
     assert out["unresolved_bad_debt"] == 0.0
+
+
+@pytest.mark.parametrize(("outage", "age"), [([0, 0], 60.0), ([0, 0, 0], 60.0), ([0, MARK_UPDATE, 0], 120.0)])
+def test_the_age_of_the_previous_mark_counts_from_the_step_that_set_it(outage, age):
+    # Deleveraged in the last step, at 100: set one step before, or, where step 1 could not set it, at t = 0.
+    paths = one_market_paths([100.0] * (len(outage) - 1) + [92.0], depth=0.0, venue_outage=outage)
+    _, out = run_one(protocol_of(waterfall=waterfall(200.0, price="previous_mark")), book(), paths)
+    assert out["adl_shortfall"] == pytest.approx(800.0)
+    assert out["adl_notional_age"] / out["adl_notional"] == pytest.approx(age)
+
+
+def test_other_prices_of_deleveraging_have_no_age():
+    _, out = run_one(protocol_of(waterfall=waterfall(200.0)), book(), crash())
+    assert out["adl_notional"] > 0.0
+    assert out["adl_notional_age"] == 0.0
+
+
+def test_each_limit_records_the_whole_account_once():
+    # Long 100 X and 100 Y at 100, cash 1,000, both at 92: A owes 600, half in each market. The fund is
+    # empty, so the book (at 74) fills nothing, and the only winner, market_makers, has no equity.
+    two = book_of(("X", "Y"), [1000.0], [[(0, 100.0, 100.0), (1, 100.0, 100.0)]], makers_equity=-1600.0)
+    blocked = paths_of([[[100.0, 100.0], [92.0, 92.0], [92.0, 92.0]]], premium=-0.2)
+    _, out = run_one(protocol_of(waterfall=waterfall(0.0)), two, blocked)
+    assert out["adl_notional"] == 0.0
+    assert out["passed_balance"] == pytest.approx(600.0)
+    assert out["passed_eligibility"] == pytest.approx(600.0)
+    assert out["unresolved_bad_debt"] == pytest.approx(600.0)
