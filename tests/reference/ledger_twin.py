@@ -1,11 +1,9 @@
 """An exact-arithmetic twin of one path through one venue, for a few accounts and steps.
 
 Written from the design (one path through one protocol) and the rules' own descriptions, in fractions
-instead of doubles, lists instead of records, and equations solved instead of bisected. What it takes as
-given doubles: prices, depth, and the decay factors of own flow. Rules it knows: external feed, oracle
-mark, premium-clamp funding, tiers, strict trigger, full size, fraction with cooldown, covered shortage,
-linear impact, order book, backstop vault, liquidation fee, insurance fund, both deleveraging rules,
-socialized loss. No breakers, but blocked actions of the scenario.
+instead of doubles, lists instead of records, equations solved piece by piece or to 150 bits. What it takes as
+given doubles: prices, depth, and the decay factors of own flow and of the premium average. It knows every rule
+of the shelf (test_the_twin_knows_the_shelf), hence those of both presets.
 
 A decision that doubles could take the other way (a comparison within `TIE` of equality) raises `Tie`.
 """
@@ -23,6 +21,7 @@ import numpy as np
 from stress.accounts import Book
 from stress.config import Protocol
 from stress.kernels.venue import (
+    ACTIONS,
     ADL,
     COUNTERPARTIES,
     FUND,
@@ -39,7 +38,7 @@ from stress.kernels.venue import (
 )
 
 TIE = F(1, 10**9)
-BITS = 400  # what is kept of a root, and of every balance at the end of a step
+BITS = 192  # what is kept of a root, and of every balance at the end of a step
 
 
 class Tie(Exception):
@@ -99,7 +98,7 @@ class Twin:
         )
 
         impact = protocol.impact
-        self.slope, self.permanent = F(impact.impact_at_depth), F(impact.permanent)
+        self.scale_of_impact, self.permanent = F(impact.impact_at_depth), F(impact.permanent)
         self.share = F(impact.arbitrage_share)
         elapsed = np.arange(len(self.world)) * step
         self.decay = [F(x) for x in np.exp(-elapsed / float(impact.resilience)).tolist()]
@@ -110,7 +109,9 @@ class Twin:
         none = [F(0)] * self.markets
         self.flow, self.flow_step, self.lasting = list(none), [0] * self.markets, list(none)
         self.response = [list(none) for _ in self.world]  # at the end of each step
-        self.oracle = list(self.world[0])
+        self.oracle, self.seen = list(self.world[0]), [0] * self.markets
+        self.average = [(F(0), F(0)) for _ in none]  # numerator and denominator of the mean of V - O
+        self.halted: list[dict[int, int]] = [{} for _ in none]  # action: first step at which it is allowed again
         self.mark, self.previous = list(self.world[0]), list(self.world[0])
         self.index, self.samples = list(none), [[] for _ in range(self.markets)]
         self.breached: dict[int, int] = {}
@@ -173,7 +174,28 @@ class Twin:
     # ---------------------------------------------------------------------------------- prices
 
     def displacement(self, m: int, t: int) -> F:
-        return self.lasting[m] + self.flow[m] * self.decay[t - self.flow_step[m]]
+        z = self.lasting[m] + self.flow[m] * self.decay[t - self.flow_step[m]]
+        if abs(z) < TIE and (self.lasting[m] or self.flow[m]):
+            raise Tie(float(z))  # what cancels leaves rounding, and a root makes much of it
+        return z
+
+    def respond(self, z: F) -> F:
+        """Impact of flow z on the price, a fraction."""
+        of = z if self.protocol.impact.rule == "linear_impact" else (root(z) if z > 0 else -root(-z))
+        return self.scale_of_impact * of
+
+    def flow_at(self, response: F) -> F:
+        """The flow whose impact this is."""
+        z = response / self.scale_of_impact
+        return z if self.protocol.impact.rule == "linear_impact" else z * abs(z)
+
+    def mean_response(self, start: F, end: F) -> F:
+        """Mean impact while the flow goes from start to end."""
+        if start == end:
+            return self.respond(start)
+        share = F(1, 2) if self.protocol.impact.rule == "linear_impact" else F(2, 3)  # of z g(z), its integral
+        area = abs(end) * abs(self.respond(end)) - abs(start) * abs(self.respond(start))
+        return rounded(share * area / (end - start))
 
     def moved(self, m: int, price: F, response: F) -> F:
         return price + self.world[0][m] * response if self.protocol.impact.additive else price * (1 + response)
@@ -183,23 +205,44 @@ class Twin:
         return self.world[t][m] * (1 + F(self.block.premium[0, t, m]))
 
     def mid(self, m: int, t: int) -> F:
-        return self.moved(m, self.undisturbed(m, t), self.slope * self.displacement(m, t))
+        return self.moved(m, self.undisturbed(m, t), self.respond(self.displacement(m, t)))
 
-    def blocked(self, t: int, action: int) -> bool:
-        return bool(self.block.venue_outage[0, t] & action)
+    def external(self, m: int, t: int) -> F:
+        """Mid of the external perpetual."""
+        price = self.world[t][m] * (1 + F(self.block.external_premium[0, t, m]))
+        return self.moved(m, price, self.share * self.respond(self.displacement(m, t)))
+
+    def blocked(self, m: int, t: int, action: int) -> bool:
+        return bool(self.block.venue_outage[0, t] & action) or self.halted[m].get(action, 0) > t
+
+    def trip(self, t: int) -> None:
+        """Breakers, asked once per step: what comes before them in a step is stopped in the next one."""
+        for rule, m in itertools.product(self.protocol.breakers, range(self.markets)):
+            if rule.rule == "divergence_breaker":
+                gap, limit = abs(self.mid(m, t) / self.oracle[m] - 1), F(rule.divergence_limit)
+                if abs(gap - limit) <= TIE:
+                    raise Tie(float(gap))
+                holds, pause, actions = gap > limit, rule.divergence_pause, rule.divergence_blocks
+            else:
+                holds = (t - self.seen[m]) * self.step > rule.staleness_limit
+                pause, actions = rule.staleness_pause, rule.staleness_blocks
+            for action in (ACTIONS[name] for name in actions) if holds else ():
+                late = action in (FUND, MARK_UPDATE, ORACLE_UPDATE)
+                until = t + 1 + steps(pause, self.step) + late
+                self.halted[m][action] = max(self.halted[m].get(action, 0), until)
 
     def observe(self, t: int, first: bool) -> None:
         rule = self.protocol.oracle
         delay, beat, phase = (
             steps(value, self.step) for value in (rule.oracle_delay, rule.heartbeat, rule.heartbeat_phase)
         )
-        if self.blocked(t, ORACLE_UPDATE) or not (first or delay == beat == 0):
+        if not (first or delay == beat == 0):
             return
         seen = max(0, t - delay)
         for m in range(self.markets):
-            if self.block.oracle_outage[0, seen, m]:
+            if self.block.oracle_outage[0, seen, m] or self.blocked(m, t, ORACLE_UPDATE):
                 continue
-            own = self.response[seen][m] if delay else self.slope * self.displacement(m, t)
+            own = self.response[seen][m] if delay else self.respond(self.displacement(m, t))
             price = self.moved(m, self.world[seen][m], self.share * own)
             due = t == 0 or beat == 0 or (seen - phase) % beat == 0
             if not due and rule.deviation_threshold is not None:
@@ -208,12 +251,23 @@ class Twin:
                     raise Tie(float(gap))
                 due = gap > threshold
             if due:
-                self.oracle[m] = price
+                self.oracle[m], self.seen[m] = price, seen
 
-    def set_mark(self, t: int) -> None:
+    def set_mark(self, t: int, first: bool) -> None:
         self.previous = list(self.mark)
-        if not self.blocked(t, MARK_UPDATE):
-            self.mark = list(self.oracle)
+        rule = self.protocol.mark
+        for m in range(self.markets):
+            mark = self.oracle[m]
+            if rule.rule == "median_of_three_mark":
+                top, bottom = self.average[m]
+                if first:
+                    keep, weight = F(math.exp(-self.step / float(rule.premium_ema))), F(self.step)
+                    top = top * keep + (self.mid(m, t) - self.oracle[m]) * weight
+                    bottom = bottom * keep + weight
+                    self.average[m] = rounded(top), rounded(bottom)
+                mark = sorted((self.oracle[m] + top / bottom, self.mid(m, t), self.external(m, t)))[1]
+            if not self.blocked(m, t, MARK_UPDATE):
+                self.mark[m] = mark
 
     def accrue(self, t: int) -> None:
         rule = self.protocol.funding
@@ -230,7 +284,7 @@ class Twin:
             )
             rate = premium + min(max(F(rule.interest) - premium, -clamp), clamp)
             rate *= F(float(rule.funding_interval.value)) / F(float(rule.funding_period))
-            if not self.blocked(t, FUND):
+            if not self.blocked(m, t, FUND):
                 self.index[m] += min(max(rate, -cap), cap) * self.oracle[m]
             self.samples[m] = []
 
@@ -306,7 +360,7 @@ class Twin:
         return size if rule.whole_below and self.below(rest, F(rule.whole_below)) else gone
 
     def book_fill(self, a: int, m: int, quantity: F, t: int, equity: F, bankruptcy: F) -> tuple[F, F]:
-        """What the order book takes, and the mean price: linear impact, caps, and the rule for deficits."""
+        """What the order book takes, and the mean price: impact, caps, and the rule for deficits."""
         rule = next(rule for rule in self.protocol.execution if rule.rule == "order_book")
         impact, side = self.protocol.impact, 1 if self.held[a][m].size > 0 else -1
         depth = float(self.block.depth[0, t, m])
@@ -319,33 +373,41 @@ class Twin:
             base = self.undisturbed(m, t)
             stop = (worst - base) / self.world[0][m] if impact.additive else worst / base - 1
             end = max(end, stop) if side > 0 else min(end, stop)
-        room = side * (z - end / self.slope)
+        room = side * (z - self.flow_at(end))
         if z and abs(room) <= TIE * abs(z):
             raise Tie(float(room))  # the book has ended, up to rounding
         if room <= 0:
             return F(0), F(0)
-        if math.isinf(depth):
-            fall = F(0)
-        else:
-            quantity = min(quantity, room * F(depth))
-            fall = side * (top - self.moved(m, self.undisturbed(m, t), self.slope * (z - side / F(depth)))) / 2
+        per_unit = F(0) if math.isinf(depth) else F(1) / F(depth)
+        if per_unit:
+            quantity = min(quantity, room / per_unit)
+
+        def price(q: F) -> F:
+            return self.moved(m, self.undisturbed(m, t), self.mean_response(z, z - side * q * per_unit))
+
         if rule.deficit_fill == "covered":
-            # fall x q^2 + side (reference - top) q = budget, for the largest q that is covered.
+            # The largest q whose loss beyond the margin is covered: convex in q, so there is one.
             reference, budget = (self.mark[m], equity + self.cover()) if equity >= 0 else (bankruptcy, self.cover())
-            slope = side * (reference - top)
-            if equity >= 0 and fall > 0 and 0 <= budget <= TIE * self.scale:
+            if equity >= 0 and per_unit and 0 <= budget <= TIE * self.scale:
                 raise Tie(float(budget))  # the root of what rounding left of the equity
-            if fall * quantity**2 + slope * quantity > budget:
-                covered = (root(slope**2 + 4 * fall * budget) - slope) / (2 * fall) if fall else budget / slope
-                if covered <= quantity * F(1, 10**12):  # an order of nothing is no order
+            low, high = F(0), quantity
+            if quantity * side * (reference - price(quantity)) > budget:
+                for _ in range(150):
+                    middle = rounded((low + high) / 2)
+                    if middle * side * (reference - price(middle)) > budget:
+                        high = middle
+                    else:
+                        low = middle
+                if low <= quantity * F(1, 10**12):  # an order of nothing is no order
                     return F(0), F(0)
-                quantity = covered
+                quantity = low
+        paid = price(quantity)
         if not math.isinf(depth):
             added = -side * quantity / F(depth)
             self.flow[m] = self.flow[m] * self.decay[t - self.flow_step[m]] + (1 - self.permanent) * added
             self.lasting[m] += self.permanent * added
             self.flow_step[m] = t
-        return quantity, top - side * fall * quantity
+        return quantity, paid
 
     def vault_fill(self, a: int, m: int, equity: F, requirement: F, bankruptcy: F) -> tuple[F, F]:
         """The backstop takes the whole row at its bankruptcy price, or nothing."""
@@ -409,7 +471,7 @@ class Twin:
     def liquidate(self, a: int, t: int) -> bool:
         acted = False
         for m in sorted(self.held[a]):
-            if self.held[a][m].size == 0:
+            if self.held[a][m].size == 0 or self.blocked(m, t, LIQUIDATE):
                 continue
             if not self.due(a, t):
                 break
@@ -461,12 +523,10 @@ class Twin:
                 continue
             if rule.adl_when == "fund_exhausted" and not self.below(self.cash[self.fund], -equity):
                 continue
-            if self.blocked(t, ADL):
-                continue
             bankruptcies = {
                 m: self.bankruptcy(a, m, equity, requirement) for m, p in self.held[a].items() if p.size != 0
             }
-            for m in sorted(bankruptcies):
+            for m in (m for m in sorted(bankruptcies) if not self.blocked(m, t, ADL)):
                 acted |= self.deleverage_row(rule, a, m, bankruptcies[m])
         return acted
 
@@ -552,12 +612,9 @@ class Twin:
             flagged.sort(key=ratios.__getitem__)
             if any(ratios[b] - ratios[a] <= TIE for a, b in itertools.pairwise(flagged)):
                 raise Tie(flagged)
-        acted = False
-        if not self.blocked(t, LIQUIDATE):
-            if first:
-                acted |= self.unwind(t)
-            for a in flagged:
-                acted |= self.liquidate(a, t)
+        acted = self.unwind(t) if first else False
+        for a in flagged:
+            acted |= self.liquidate(a, t)
         while self.waterfall(t):
             acted = True
         return acted
@@ -566,7 +623,7 @@ class Twin:
         acted = False
         rule = next((rule for rule in self.protocol.execution if rule.rule == "backstop_vault"), None)
         for m, position in sorted(self.held[self.vault].items()):
-            if position.size != 0 and rule.unwind_share > 0 and self.block.depth[0, t, m] > 0:
+            if position.size != 0 and rule.unwind_share > 0 and not self.blocked(m, t, LIQUIDATE):
                 depth = float(self.block.depth[0, t, m])
                 part = abs(position.size) if math.isinf(depth) else F(rule.unwind_share) * F(depth)
                 acted |= self.close(self.vault, m, min(abs(position.size), part), t)
@@ -574,21 +631,23 @@ class Twin:
 
     def run(self) -> Twin:
         self.observe(0, True)
-        self.set_mark(0)
+        self.set_mark(0, True)
+        self.trip(0)
         for t in range(1, len(self.world)):
             self.observe(t, True)
-            self.set_mark(t)
+            self.set_mark(t, True)
             self.accrue(t)
+            self.trip(t)
             played = 0
             while played < (self.protocol.rounds_per_step or 10_000):
                 if played:
                     self.observe(t, False)
-                    self.set_mark(t)
+                    self.set_mark(t, False)
                 if not self.play_round(t, played == 0):
                     break
                 played += 1
             for m in range(self.markets):
-                self.response[t][m] = rounded(self.slope * self.displacement(m, t))
+                self.response[t][m] = rounded(self.respond(self.displacement(m, t)))
             self.shorten()
         self.close_books()
         return self
