@@ -2,8 +2,7 @@
 
 Written from the design (one path through one protocol) and the rules' own descriptions, in fractions
 instead of doubles, lists instead of records, equations solved piece by piece or to 150 bits. What it takes as
-given doubles: prices, depth, and the decay factors of own flow and of the premium average. It knows every rule
-of the shelf (test_the_twin_knows_the_shelf), hence those of both presets.
+given doubles: prices, depth, and the decay factors of own flow and of the premium average.
 
 A decision that doubles could take the other way (a comparison within `TIE` of equality) raises `Tie`.
 """
@@ -36,6 +35,14 @@ from stress.kernels.venue import (
     VAULT,
     PathBlock,
 )
+
+# What it knows, the rules of both presets among them.
+RULES = {
+    "linear_impact", "square_root_impact", "external_feed", "oracle_mark", "median_of_three_mark",
+    "premium_clamp_funding", "divergence_breaker", "staleness_breaker", "tiered_margin", "strict_trigger",
+    "full_size", "fraction_with_cooldown", "cover_shortage", "order_book", "backstop_vault", "liquidation_fee",
+    "insurance_fund", "adl_pro_rata", "adl_profit_leverage", "socialized_loss",
+}  # fmt: skip
 
 TIE = F(1, 10**9)
 BITS = 192  # what is kept of a root, and of every balance at the end of a step

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from hypothesis import assume, event, given
+from hypothesis import assume, event, given, settings
 
 from stress import engine
-from stress.mechanisms import shelf
+from stress.config import load_protocol
 from tests.property.compositions import STEP, blocks, books, protocols
-from tests.reference.ledger_twin import Tie, Twin
+from tests.reference.ledger_twin import RULES, Tie, Twin
 
 pytestmark = pytest.mark.interpreted
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def rules_of(protocol):
+    return {mechanism.name for mechanism, _ in protocol.rules()}
+
+
+TWINNED = protocols().filter(lambda protocol: rules_of(protocol) <= RULES)
 
 
 def assert_agrees(protocol, book, block):
@@ -34,7 +45,8 @@ def assert_agrees(protocol, book, block):
     return out
 
 
-@given(protocols(), books(largest=8), blocks(most_steps=60))
+@settings(max_examples=300)
+@given(TWINNED, books(largest=8), blocks(most_steps=60))
 def test_the_engine_agrees_with_its_exact_twin(protocol, book, block):
     try:
         out = assert_agrees(protocol, book, block)
@@ -44,11 +56,6 @@ def test_the_engine_agrees_with_its_exact_twin(protocol, book, block):
     event(f"adl {out['adl_notional'] > 0}, shared {out['socialized_loss'] > 0}")
 
 
-def test_the_twin_knows_the_shelf():
-    known = {
-        "linear_impact", "square_root_impact", "external_feed", "oracle_mark", "median_of_three_mark",
-        "premium_clamp_funding", "divergence_breaker", "staleness_breaker", "tiered_margin", "strict_trigger",
-        "full_size", "fraction_with_cooldown", "cover_shortage", "order_book", "backstop_vault", "liquidation_fee",
-        "insurance_fund", "adl_pro_rata", "adl_profit_leverage", "socialized_loss",
-    }  # fmt: skip
-    assert known == shelf().keys()  # a new rule is written into the twin as well
+@pytest.mark.parametrize("preset", ["reference", "hyperliquid"])
+def test_the_twin_knows_the_rules_of_the_preset(preset):
+    assert rules_of(load_protocol(CONFIGS / f"protocols/{preset}.yaml")) <= RULES
