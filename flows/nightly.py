@@ -22,7 +22,7 @@ from typing import Annotated
 
 import cyclopts
 
-from flows.sweep_flow import DATA, data_folder, main, steps
+from flows.sweep_flow import DATA, checked, data_folder, main, steps
 
 from prefect import flow, get_run_logger, task  # isort: skip  (after flows: it sets Prefect's environment)
 from prefect.artifacts import create_markdown_artifact, create_table_artifact  # isort: skip
@@ -162,8 +162,8 @@ def command(
     every: Run at this interval instead of by cron, such as 6h.
     """
     data = data_folder(market_data)
+    checked(study, data, scheduler)  # an error now, not at three in the morning
     if serve:
-        load_study(study, market_data=data)  # an error now, not at three in the morning
         if "PREFECT_API_URL" not in os.environ:
             raise StressError(
                 "a schedule needs a running Prefect server",

@@ -26,9 +26,9 @@ from prefect import flow, task  # isort: skip  (after flows: it sets Prefect's e
 from prefect.cache_policies import NO_CACHE  # isort: skip
 
 from stress import runs
-from stress.config import load_study
+from stress.config import Study, load_study
 from stress.errors import StressError
-from stress.sweep import connect, on_dask
+from stress.sweep import Workbench, connect, on_dask
 
 DATA = Path("../shared/data")
 
@@ -140,6 +140,19 @@ def sweep_flow(
     return steps(study, results, market_data, scheduler, workers, started=flows.STARTED)
 
 
+def checked(study: str, market_data: str | None, scheduler: str | None) -> Study:
+    """Return the study, once all that it names is sound: what is wrong is said before Prefect starts.
+
+    Inside a flow the same error would come between tracebacks.
+    """
+    loaded = load_study(study, market_data=market_data)
+    Workbench(loaded).check()
+    if scheduler is not None:
+        with connect(scheduler):
+            pass
+    return loaded
+
+
 app = cyclopts.App(name="python -m flows.sweep_flow", help="Run a study through Prefect and Dask.", version_flags=[])
 
 
@@ -161,12 +174,14 @@ def command(
     scheduler: Address of a Dask scheduler whose workers see the same results folder; default: embedded.
     workers: Processes of the embedded cluster; default: the cores of this machine.
     """
-    folder, page = sweep_flow(study, results, data_folder(market_data), scheduler, workers)
+    data = data_folder(market_data)
+    checked(study, data, scheduler)
+    folder, page = sweep_flow(study, results, data, scheduler, workers)
     run = runs.open_run(folder)
     run.summary()
     print(run.where)
-    rest = time.perf_counter() - flows.STARTED - sum(run.diary["seconds"].values())
-    print(f"report  {page}  ({rest:.1f} s for it and the end of the flow)")
+    print(f"report  {page}")
+    print(f"whole   {time.perf_counter() - flows.STARTED:.1f} s from the command to this line")
 
 
 def data_folder(market_data: Path) -> str | None:

@@ -66,9 +66,10 @@ def run(
         with connect(scheduler) as client:
             finished = runs.run(loaded, results=results, client=client, progress=True)
     finished.summary()
+    page = finished.report() if report else None
     print(finished.where)
-    if report:
-        print(f"report  {finished.report()}")
+    if page is not None:
+        print(f"report  {page}")
 
 
 @app.command

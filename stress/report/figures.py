@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stress.report.document import Figure, Panel
-from stress.report.formats import rounded_usd, stated
+from stress.report.formats import NBSP, rounded_usd, stated
 
 # Colours that SVG output turns into CSS variables, so that one drawing serves light and dark pages.
 # The values are those of the light theme: PNG files use them as they are.
@@ -230,9 +230,10 @@ def exceedance(title: str, curves: Sequence[Curve], lines: Sequence[tuple[float,
                 label, (at, 1), xycoords=("data", "axes fraction"), xytext=(0, 3), textcoords="offset points",
                 ha="center", va="bottom", color=MUTED, size=9,
             )  # fmt: skip
-        _plain_log(axes.xaxis, rounded_usd)
+        # The unit stands once, at the axis: ticks a decade apart would run into each other on a phone.
+        _plain_log(axes.xaxis, lambda value: rounded_usd(value).removesuffix(f"{NBSP}USD"))
         _plain_log(axes.yaxis, stated)
-        axes.set(xlabel="mutualised loss", ylabel="probability of a larger loss")
+        axes.set(xlabel="mutualised loss, USD", ylabel="probability of a larger loss")
         axes.grid(which="major", linewidth=0.7)
         axes.legend(loc="lower left", frameon=False)
 

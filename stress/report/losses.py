@@ -95,7 +95,7 @@ def _given_loss_words(reading: Reading, scenario: ScenarioView, cell: dict[str, 
     if not events:
         return "no path had the event"
     if is_number(mean) and not is_number(high):
-        return f"{usd(mean)} ({events} events: too few for an interval)"
+        return f"{usd(mean)} ({events} event{'s' * (events != 1)}: too few for an interval)"
     return usd_bounds(mean, low, high)
 
 

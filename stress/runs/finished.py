@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ import xarray as xr
 from stress import config, engine, grid, report, sweep
 from stress.errors import StoreError, did_you_mean
 from stress.grid import Piece
+from stress.runs.folder import write_whole
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -66,8 +68,16 @@ class Run:
         (console or Console()).print(report.summary(self))
 
     def report(self, folder: Path | str | None = None) -> Path:
-        """Write report.html and report.md to the run's folder (or another) and return the page's path."""
-        return report.write(self, folder or self.path)
+        """Write report.html and report.md to the run's folder (or another) and return the page's path.
+
+        What it took goes into the diary of the run's own folder.
+        """
+        began = time.perf_counter()
+        page = report.write(self, folder or self.path)
+        if folder is None and self.diary:
+            self.diary["seconds"]["report"] = time.perf_counter() - began
+            write_whole(self.path / "run.json", json.dumps(self.diary, indent=1).encode())
+        return page
 
     def trace(self, scenario: str, cell: Mapping[str, int], path: int = 0) -> np.ndarray:
         """Simulate one path of one cell again: (S + 1, m) records of `vocabulary.TRACE`.

@@ -91,15 +91,16 @@ def sweep_blocks(
         todo = bench.tasks()
         if seed is not None:
             random.Random(seed).shuffle(todo)
-        receipts = []
+        receipts, resumed = [], 0
         for receipt in sweep.execute(todo, working, map_function):
             receipts.append(receipt)
-            if progress is not None:
-                progress(len(receipts), len(todo))
+            resumed += receipt.resumed
+            if progress is not None and not receipt.resumed:  # what was there costs no time
+                progress(len(receipts) - resumed, len(todo) - resumed)
     lost = tuple(sorted((receipt.task.name, receipt.failure) for receipt in receipts if receipt.failure))
     return Swept(
         tasks=len(todo),
-        resumed=sum(receipt.resumed for receipt in receipts),
+        resumed=resumed,
         seconds=time.perf_counter() - started,
         seconds_compile=max((receipt.seconds_compile for receipt in receipts), default=0.0),
         longest_task=max((receipt.seconds for receipt in receipts), default=0.0),

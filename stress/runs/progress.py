@@ -34,16 +34,23 @@ def progress_bar(title: str) -> Iterator[Progress]:
 
 
 class _Lines:
-    """Progress for logs: one line every fifteen seconds."""
+    """Progress for logs: one line every fifteen seconds.
+
+    The pace is that since the first task was done: before it, everything was compiled.
+    """
 
     def __init__(self, title: str) -> None:
         self.title = title
-        self.started = self.last = time.monotonic()
+        self.printed = time.monotonic()
+        self.first: tuple[float, int] | None = None
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
-        if now - self.last < 15 and done < total:
+        if self.first is None:
+            self.first = now, done
+        if now - self.printed < 15 and done < total:
             return
-        self.last = now
-        left = (now - self.started) / done * (total - done)
-        print(f"{self.title}: {done} of {total} tasks, {left:.0f} s left", file=sys.stderr)  # noqa: T201
+        self.printed = now
+        since, before = self.first
+        left = f", {(now - since) / (done - before) * (total - done):.0f} s left" if done > before else ""
+        print(f"{self.title}: {done} of {total} tasks{left}", file=sys.stderr)  # noqa: T201

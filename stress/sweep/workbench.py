@@ -59,9 +59,11 @@ class Workbench:
         return tasks(self.study.content_hash, self.layout, cost(self.study, rows))
 
     def check(self) -> None:
-        """Compose every path source, so that what is wrong with a price file is said before any work."""
+        """Compose every path source and book, so that what is wrong with a file is said before any work."""
+        venues = {cell.base.name: cell for cell in self.plan.cells}
         for point in range(self.layout.path_points):
-            self.source(point)
+            for cell in venues.values():
+                self.book(cell, self.source(point).initial_prices)
 
     def describe(self, point: int, cell: int) -> str:
         """Return a cell by the names and values of its axes."""

@@ -54,4 +54,4 @@ def test_the_walk_of_leverage_cap_is_as_told(tmp_path):
         threading.setprofile(None)
     assert list(entered) == functions
     assert set(list(entered.values())[1:]) <= HANDS  # the first is called by whoever has a file
-    assert run.data.leverage_cap.values.tolist() == [20, 50]
+    assert run.data.leverage_cap.values.tolist() == [10, 20, 25, 40, 50]

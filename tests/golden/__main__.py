@@ -1,8 +1,20 @@
-"""Write the golden values and README's table anew, and say by how much each variable moved (make golden)."""
+"""Write golden values, README's table and the example report anew; say by how much each variable moved (make golden)."""
 
 from __future__ import annotations
 
-from tests.golden.studies import README, ROOT, STUDIES, digest, file_of, measured, moved, printed, stored, text_of
+from tests.golden.studies import (
+    README,
+    ROOT,
+    STUDIES,
+    digest,
+    example,
+    file_of,
+    measured,
+    moved,
+    printed,
+    stored,
+    text_of,
+)
 
 
 def main() -> None:
@@ -21,6 +33,7 @@ def main() -> None:
     page.write_text(
         README.sub(lambda found: found[1] + printed("reference") + "\n" + found[3].lstrip(), page.read_text())
     )
+    example("reference", ROOT / "results/example")
     print(f"Under *Numerics changed* in CHANGELOG.md, say what moved, how much and why, with: golden `{digest()}`")
 
 

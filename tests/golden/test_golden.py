@@ -12,6 +12,7 @@ from tests.golden.studies import (
     ROOT,
     STUDIES,
     digest,
+    example,
     finished,
     measured,
     moved,
@@ -64,6 +65,20 @@ def test_readme_prints_what_its_command_prints():
     shown = README.search((ROOT / "README.md").read_text())
     assert shown is not None
     assert shown[2] == printed("reference"), "make golden writes the table"
+
+
+def test_readme_shows_the_heat_map_of_its_command(tmp_path):
+    """The example's every number is this run's; its figures are written with it by `make golden`."""
+    shown = ROOT / "results/example"
+    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", (ROOT / "README.md").read_text())
+    assert pictures == ["results/example/heat-map.png"]
+    example("reference", tmp_path)
+    assert sorted(file.name for file in shown.iterdir()) == sorted(file.name for file in tmp_path.iterdir())
+    # How to reproduce names the sources, which change more often than numbers.
+    numbers = [(folder / "report.md").read_text().partition("## How to reproduce")[0] for folder in (shown, tmp_path)]
+    assert numbers[0] == numbers[1], "make golden writes the example"
+    for name in pictures:
+        assert (ROOT / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
 def test_readme_python_gives_the_same_bytes(tmp_path, monkeypatch):
