@@ -118,9 +118,11 @@ def test_i4_a_later_layer_pays_only_when_the_earlier_one_is_empty(protocol, book
             assert paid <= out["passed_balance"] + 1e-9 * max(cell.gross_notional, 1.0)
 
 
-@given(protocols(), books(), blocks(), st.data())
-def test_i5_every_deleveraged_contract_is_closed_on_both_sides(protocol, book, block, data):
-    assume(any(rule.rule.startswith("adl") for rule in protocol.waterfall))
+DELEVERAGING = protocols().filter(lambda p: any(rule.rule.startswith("adl") for rule in p.waterfall))
+
+
+@given(DELEVERAGING, books(), blocks())
+def test_i5_every_deleveraged_contract_is_closed_on_both_sides(protocol, book, block):
     closed = []
 
     def watched(v, r, w, quantity, price, bankruptcy, t):
