@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from stress.errors import MechanismError, StudyError
+from stress.errors import StudyError
 from stress.kernels.claims import (
     fund_balance,
     pay_from_fund,
@@ -77,7 +77,6 @@ TRACE_DTYPE = np.dtype([(term.name, term.dtype) for term in TRACE], align=True)
 LEDGER_TOLERANCE = 1e-9
 # "Until quiet" still ends: a venue that is not quiet after this many rounds in one step is at fault.
 ROUNDS_BEFORE_FAULT = 10_000
-NEVER_QUIET = 99  # its code among the violations; smaller codes are numbers of invariants
 
 
 # ------------------------------------------------------------------------------- composition
@@ -96,6 +95,14 @@ def _no_reward(v, r, filled, price, bankruptcy, equity, requirement, maintenance
 @kernel
 def _no_effect(v, path, t):
     return None
+
+
+@kernel
+def _no_funding(v, path, t):
+    """Holdings of collateral neither pay nor receive funding."""
+    for m in range(v.markets.shape[0]):
+        if v.markets[m]["holding"] != 0:
+            v.markets[m]["funding_index"] = 0.0
 
 
 @kernel
@@ -127,6 +134,11 @@ def _charge(fee: Any, reward: Any) -> Any:
     return charge
 
 
+@kernel
+def _no_sale(v, a, r, equity, requirement, t):
+    return 0.0
+
+
 def _in_turn(first: Callable[..., Any], second: Callable[..., Any]) -> Any:
     """Return a kernel that calls two kernels of the signature (v, path, t), one after the other."""
 
@@ -136,6 +148,11 @@ def _in_turn(first: Callable[..., Any], second: Callable[..., Any]) -> Any:
         second(v, path, t)
 
     return both
+
+
+def _all_in_turn(kernels: Sequence[Callable[..., Any]]) -> Any:
+    """Return a kernel that calls kernels of the signature (v, path, t) one after the other."""
+    return functools.reduce(_in_turn, kernels) if kernels else _no_effect
 
 
 def _hooks_in_turn(first: Callable[..., Any], second: Callable[..., Any]) -> Any:
@@ -210,6 +227,69 @@ def _layers_in_order(layers: Sequence[Callable[..., Any]]) -> Any:
         return layer(v, t, maintenance) or later(v, t, maintenance)
 
     return absorb
+
+
+def _of(rules: Sequence[Mechanism], stage: Stage) -> list[Mechanism]:
+    return [rule for rule in rules if rule.stage is stage]
+
+
+def requirement(rules: Sequence[Mechanism], kind: str) -> Any:
+    """Return the kernel (v, m, size, price) -> USD that a venue asks of one row.
+
+    The margin rule's, changed by the modifiers in turn; of a holding of collateral, the part of its value that does
+    not count. `kind` is maintenance or initial.
+    """
+    found = _of(rules, Stage.MARGIN)[0].kernels[kind]
+    for rule in _of(rules, Stage.MARGIN_MODIFIERS):
+        if kind in rule.kernels:
+            found = _modified(found, rule.kernels[kind])
+    for rank, rule in enumerate(_of(rules, Stage.COLLATERAL), start=1):
+        found = _or_haircut(found, rule.kernels[kind], rank)
+    return found
+
+
+def _modified(before: Any, change: Any) -> Any:
+    @inlined
+    def modified(v, m, size, price):
+        return change(v, m, size, price, before(v, m, size, price))
+
+    return modified
+
+
+def _or_haircut(before: Any, haircut: Any, rank: int) -> Any:
+    @inlined
+    def either(v, m, size, price):
+        return haircut(v, m, size, price) if v.markets[m]["holding"] == rank else before(v, m, size, price)
+
+    return either
+
+
+def _ceiling(rules: Sequence[Mechanism]) -> Any:
+    """Return the kernel (v, m, size, low, high) of the highest maintenance over a range of prices; None if unknown."""
+    found = _of(rules, Stage.MARGIN)[0].bound
+    for rule in _of(rules, Stage.MARGIN_MODIFIERS):
+        if "maintenance" in rule.kernels:
+            found = _modified_ceiling(found, rule.bound) if found and rule.bound else None
+    for rank, rule in enumerate(_of(rules, Stage.COLLATERAL), start=1):
+        found = _ceiling_or_haircut(found, rule.bound, rank) if found and rule.bound else None
+    return found
+
+
+def _modified_ceiling(before: Any, bound: Any) -> Any:
+    @inlined
+    def modified(v, m, size, low, high):
+        return bound(v, m, size, low, high, before(v, m, size, low, high))
+
+    return modified
+
+
+def _ceiling_or_haircut(before: Any, bound: Any, rank: int) -> Any:
+    @inlined
+    def either(v, m, size, low, high):
+        held = v.markets[m]["holding"] == rank
+        return bound(v, m, size, low, high) if held else before(v, m, size, low, high)
+
+    return either
 
 
 class _Parts(NamedTuple):
@@ -427,8 +507,29 @@ def close_books(v, t, vault_start, maintenance):
 # ------------------------------------------------------------------------- composed stages
 
 
-def _liquidation(flag: Any, quantity_of: Any, fee: Any, offer: Any, maintenance: Any, covers: bool) -> Any:
+def _sale(rules: Sequence[Mechanism], rank: int = 1) -> Any:
+    """Return the kernel that says how much of a holding a due account sells; None without collateral."""
+    if not rules:
+        return None
+    own, other = rules[0].kernels["sale"], _sale(rules[1:], rank + 1)
+    if other is None:
+        return own
+
+    @kernel
+    def sale(v, a, r, equity, requirement, t):
+        if v.markets[v.rows[r]["market"]]["holding"] == rank:
+            return own(v, a, r, equity, requirement, t)
+        return other(v, a, r, equity, requirement, t)
+
+    return sale
+
+
+def _liquidation(
+    flag: Any, quantity_of: Any, fee: Any, offer: Any, maintenance: Any, covers: bool, sale: Any | None
+) -> Any:
     """Return the kernel that liquidates one account: size, execution, and what no venue took."""
+    sells_holdings = sale is not None
+    sale = sale or _no_sale
 
     @kernel
     def close_row(v, a, r, quantity, bankruptcy, value, requirement, t):
@@ -453,6 +554,8 @@ def _liquidation(flag: Any, quantity_of: Any, fee: Any, offer: Any, maintenance:
             bankruptcy = bankruptcy_price(v, r, value, requirement, maintenance)
             quantity = quantity_of(v, a, r, value, requirement, bankruptcy, t, maintenance, fee)
             market = v.markets[v.rows[r]["market"]]
+            if sells_holdings and market["holding"] != 0:
+                quantity = sale(v, a, r, value, requirement, t)
             quantity = min(quantity, market["order_cap"] / market["mark"])
             if quantity > 0.0:
                 filled, left = close_row(v, a, r, quantity, bankruptcy, value, requirement, t)
@@ -499,11 +602,11 @@ def _everybody(v, t):
     return v.venue[0]["candidates"]
 
 
-def _selection(culled: bool, margin: Mechanism, trigger: Mechanism) -> Any:
+def _selection(culled: bool, ceiling: Any, trigger: Mechanism) -> Any:
     """Return the kernel that lists the accounts to evaluate: all, or those that bounds do not clear."""
-    if not culled or margin.bound is None or trigger.bound is None:
+    if not culled or ceiling is None or trigger.bound is None:
         return _everybody
-    ceiling, clear, pending = margin.bound, trigger.bound, trigger.pending or _never_pending
+    clear, pending = trigger.bound, trigger.pending or _never_pending
 
     @kernel
     def candidates(v, t):
@@ -563,7 +666,15 @@ def _round(select: Any, flag: Any, liquidate: Any, unwind_row: Any, unwind: Any,
 
 
 def _path(
-    parts: _Parts, observe: Any, set_mark: Any, accrue: Any, trip: Any, review: Any, play_round: Any, at_horizon: Any
+    parts: _Parts,
+    observe: Any,
+    set_mark: Any,
+    update: Any,
+    accrue: Any,
+    trip: Any,
+    review: Any,
+    play_round: Any,
+    at_horizon: Any,
 ) -> Any:
     """Return the kernel that takes one venue through one path."""
     response, maintenance = parts.response, parts.maintenance
@@ -575,6 +686,7 @@ def _path(
         observe(v, path, t, True)
         remember_mark(v, t)
         set_mark(v, path, t, True)
+        update(v, path, t)
         if t > 0:
             accrue(v, path, t)
         trip(v, path, t)
@@ -619,7 +731,7 @@ def _path(
                     break
                 rounds += 1
             if rounds == ROUNDS_BEFORE_FAULT:
-                out["violation"] = NEVER_QUIET
+                out["violation"] = 4
             if rounds > 0:
                 out["rounds"] += rounds
                 refresh_prices(v, path, t, response)
@@ -663,12 +775,12 @@ def _compose(rules: tuple[str, ...], culled: bool) -> Engine:
     chosen = [shelf()[name] for name in rules]
 
     def of(stage: Stage) -> list[Mechanism]:
-        return [mechanism for mechanism in chosen if mechanism.stage is stage]
+        return _of(chosen, stage)
 
     def one(stage: Stage, name: str, default: Any = None) -> Any:
         return next((mechanism.kernels.get(name, default) for mechanism in of(stage)), default)
 
-    maintenance = one(Stage.MARGIN, "maintenance")
+    maintenance = requirement(chosen, "maintenance")
     fee = one(Stage.FEES, "fee", _no_fee)
     reward = one(Stage.FEES, "reward", _no_reward)
     # Only layers before the first without `cover` can pay for a fill at once.
@@ -692,20 +804,26 @@ def _compose(rules: tuple[str, ...], culled: bool) -> Engine:
     offer = _offer_to([mechanism.kernels["execute"] for mechanism in of(Stage.EXECUTION)], parts)
     flag = one(Stage.TRIGGER, "flag")
     liquidate, unwind_row = _liquidation(
-        flag, one(Stage.SIZE, "quantity"), _charge(fee, reward), offer, maintenance, parts.covers
+        flag,
+        one(Stage.SIZE, "quantity"),
+        _charge(fee, reward),
+        offer,
+        maintenance,
+        parts.covers,
+        _sale(of(Stage.COLLATERAL)),
     )
     unwinders = [m.kernels["unwind"] for m in of(Stage.EXECUTION) if "unwind" in m.kernels]
     absorb = _layers_in_order([mechanism.kernels["absorb"] for mechanism in layers])
-    breakers = [mechanism.kernels["trip"] for mechanism in of(Stage.BREAKERS)]
     run_path = _path(
         parts,
         one(Stage.ORACLE, "observe"),
         one(Stage.MARK, "mark"),
-        one(Stage.FUNDING, "accrue", _no_effect),
-        functools.reduce(_in_turn, breakers, _no_effect),
-        functools.reduce(_in_turn, [m.kernels["review"] for m in layers if "review" in m.kernels], _no_effect),
+        _all_in_turn([rule.kernels["update"] for rule in chosen if "update" in rule.kernels]),
+        _all_in_turn([one(Stage.FUNDING, "accrue", _no_effect)] + [_no_funding] * bool(of(Stage.COLLATERAL))),
+        _all_in_turn([mechanism.kernels["trip"] for mechanism in of(Stage.BREAKERS)]),
+        _all_in_turn([m.kernels["review"] for m in layers if "review" in m.kernels]),
         _round(
-            _selection(culled, of(Stage.MARGIN)[0], of(Stage.TRIGGER)[0]),
+            _selection(culled, _ceiling(chosen), of(Stage.TRIGGER)[0]),
             flag,
             liquidate,
             unwind_row,
@@ -785,18 +903,12 @@ def _record_dtype(fields: dict[str, Any]) -> np.dtype[Any]:
     return np.dtype(columns or [("unused", "i8")], align=True)
 
 
-def _terms(rules: Sequence[tuple[Mechanism, MechanismParameters]], markets: Sequence[str], step: float) -> np.ndarray:
-    """Return the (m,) record of every parameter of every rule."""
-    rows: list[dict[str, Any]] = []
-    for market in markets:
-        row: dict[str, Any] = {}
-        for mechanism, parameters in rules:
-            for name, value in parameters.terms(market, step).items():
-                if name in row:
-                    raise MechanismError("two rules of one protocol use this name", key=name, value=mechanism.name)
-                row[name] = value
-        rows.append(row)
-    terms = np.zeros(len(markets), _record_dtype(rows[0]))
+def venue_terms(protocol: Protocol, markets: Sequence[str], step: float) -> np.ndarray:
+    """Return the (m,) record of every parameter of every rule that acts on a market; 0 where none of a name does."""
+    rows = [protocol.terms(market, step) for market in markets]
+    unused = [protocol.terms(asset, step) for asset in protocol.holdings() - set(markets)]  # their rules still compile
+    known = {name: value for row in rows + unused for name, value in row.items()}
+    terms = np.zeros(len(markets), _record_dtype(known))
     for m, row in enumerate(rows):
         for name, value in row.items():
             terms[m][name] = value
@@ -811,6 +923,16 @@ def _records(
     records = np.zeros(count, np.dtype([*known, *((f.name, f.dtype, f.shape) for f in fields)], align=True))
     for field in fields:
         records[field.name] = field.reset
+    return records
+
+
+def market_state(protocol: Protocol, markets: Sequence[str]) -> np.ndarray:
+    """Return the (m,) market records of a venue at reset values; `holding` says which are collateral, and by which rule."""
+    records = _records(MARKET_FIELDS, protocol.rules(), "market", len(markets))
+    for rank, rule in enumerate(protocol.collateral, start=1):
+        for m, market in enumerate(markets):
+            if market in getattr(rule, "markets"):  # noqa: B009
+                records[m]["holding"] = rank
     return records
 
 
@@ -841,9 +963,16 @@ def build_cell(protocol: Protocol, book: Book, *, prices: np.ndarray, step: floa
     rows["size"][:-held] = book.size
     rows["entry_notional"][:-held] = book.size * book.entry_price
 
+    market_records = market_state(protocol, markets)
+    held_assets = market_records["holding"] > 0
+    if np.any(np.diff(held_assets.astype(int)) < 0):
+        raise StudyError("assets held as collateral stand after the markets", key="markets", value=markets)
     imbalance = np.zeros(count)
     for market, size in zip(book.row_market, book.size, strict=True):  # in row order: one way to round
         imbalance[market] += size
+    outside = rows[accounts[traders + OUTSIDE_BOOK]["row_start"] : accounts[traders + OUTSIDE_BOOK]["row_end"]]
+    outside["size"][held_assets] = -imbalance[held_assets]  # what is held was bought from outside, and paid for
+    imbalance[held_assets] = 0.0
     # On a venue whose pool is the counterparty there are no market makers.
     pooled = any(POOL in parameters.balances() for _, parameters in rules)
     other_side = accounts[traders + (POOL if pooled else MARKET_MAKERS)]
@@ -861,18 +990,20 @@ def build_cell(protocol: Protocol, book: Book, *, prices: np.ndarray, step: floa
 
     venue_record = _records(VENUE_FIELDS, rules, "venue", 1)
     venue_record["has_fund"] = any(INSURANCE_FUND in parameters.balances() for _, parameters in rules)
-    market_records = _records(MARKET_FIELDS, rules, "market", count)
     bounds = np.searchsorted(np.sort(rows["market"]), np.arange(count + 1))
     market_records["rows_start"], market_records["rows_end"] = bounds[:-1], bounds[1:]
-    notional = rows["size"] * prices[rows["market"]]
+    notional = np.where(held_assets[rows["market"]], 0.0, rows["size"] * prices[rows["market"]])
+    open_interest = np.bincount(rows["market"], np.maximum(notional, 0.0), count)
+    held_value = np.bincount(book.row_market, book.size, count) * prices
+    market_records["open_interest"] = np.where(held_assets, held_value, open_interest)
     return Cell(
         markets=markets,
         traders=traders,
         step=step,
         rounds_per_step=protocol.rounds_per_step or ROUNDS_BEFORE_FAULT,
-        terms=_terms(rules, markets, step),
+        terms=venue_terms(protocol, markets, step),
         start=Start(venue_record, market_records, accounts, rows),
-        open_interest=np.bincount(rows["market"], np.maximum(notional, 0.0), count),
+        open_interest=open_interest,
         gross_notional=float(np.abs(notional).sum()),
         vault_equity=float(accounts["cash"][traders + VAULT]),
         fund=float(accounts["cash"][traders + INSURANCE_FUND]),
@@ -948,6 +1079,6 @@ def simulate(engine: Engine, cell: Cell, block: PathBlock, *, trace_path: int | 
     ----------
     trace_path : position within the block of the path whose steps are to be recorded.
 
-    Each path's `violation` is the number of the first invariant that failed on it, or NEVER_QUIET; 0 for none.
+    Each path's `violation` is the number of the first invariant that failed on it, 0 for none.
     """
     return replay_venue(engine, cell, block, trace_path=trace_path)[1]

@@ -32,6 +32,8 @@ class Stage(enum.StrEnum):
     FUNDING = "funding"
     BREAKERS = "breakers"
     MARGIN = "margin"
+    MARGIN_MODIFIERS = "margin_modifiers"
+    COLLATERAL = "collateral"
     TRIGGER = "trigger"
     SIZE = "size"
     EXECUTION = "execution"
@@ -78,6 +80,24 @@ CONTRACTS: dict[Stage, StageContract] = {
         ("maintenance", "initial"),
         meaning="maintenance(v, m, size, price) -> USD; initial(v, m, size, price) -> USD; "
         "bound(v, m, size, low, high) -> highest maintenance over a range of prices",
+    ),
+    Stage.MARGIN_MODIFIERS: StageContract(
+        (),
+        optional=("maintenance", "initial", "update"),
+        at_least=0,
+        at_most=None,
+        meaning="maintenance(v, m, size, price, base) -> USD, from the USD that the rules before it ask; initial alike; "
+        "bound(v, m, size, low, high, base) -> highest maintenance where base is the highest before it; "
+        "update(v, path, t): after the mark, once per step, `disturb` the selection where requirements may have risen",
+    ),
+    Stage.COLLATERAL: StageContract(
+        ("maintenance", "initial", "sale"),
+        optional=("update",),
+        at_least=0,
+        at_most=None,
+        meaning="maintenance and initial as for margin, of a holding: the part of its value that does not count; "
+        "sale(v, a, r, equity, requirement, t) -> base units of row r that a due account sells in one order; "
+        "update as for modifiers; parameters derive from CollateralParameters",
     ),
     Stage.TRIGGER: StageContract(
         ("flag",),
@@ -195,6 +215,10 @@ MustResolve = Annotated[Delay, BeforeValidator(_delay), MeetsStep("must_resolve"
 # ---------------------------------------------------------------------------------- parameters
 
 
+# A number for the venue, or by market.
+NonNegativeByMarket = Annotated[float, Field(ge=0)] | dict[str, Annotated[float, Field(ge=0)]]
+PositiveByMarket = Annotated[float, Field(gt=0)] | dict[str, Annotated[float, Field(gt=0)]]
+
 # What a breaker stops; becomes a bit mask in the kernel's record.
 BlockedActions = tuple[Literal["open", "liquidate", "adl", "withdraw", "fund", "mark_update", "oracle_update"], ...]
 
@@ -217,7 +241,7 @@ class MechanismParameters(BaseModel):
         """
         record: dict[str, float | int | np.ndarray] = {}
         for name, info in type(self).model_fields.items():
-            if name == "rule":
+            if name in ("rule", "markets"):
                 continue
             value = getattr(self, name)
             if isinstance(value, Mapping):
@@ -252,6 +276,35 @@ class MechanismParameters(BaseModel):
     def balances(self) -> dict[int, float]:
         """Return the USD that counterparties hold at t = 0 because of this rule, by offset (kernels.venue)."""
         return {}
+
+
+class MarketParameters(MechanismParameters):
+    """Parameters of which each market has its own; a rule narrows the type of `markets`."""
+
+    markets: dict[str, Any] = Field(min_length=1, description="the values of each market, or of `default`")
+
+    def of(self, market: str) -> Any:
+        """Return the values of a market, its own or those of `default`."""
+        try:
+            return self.markets[market] if market in self.markets else self.markets["default"]
+        except KeyError:
+            raise ValueError(f"nothing stated for {market} and no `default`") from None
+
+    def terms(self, market: str, step: float) -> dict[str, float | int | np.ndarray]:
+        """Return the kernel's fields: those of the market, then those that all markets share."""
+        return {**self.of(market).terms(market, step), **MechanismParameters.terms(self, market, step)}
+
+
+class CollateralParameters(MarketParameters):
+    """Parameters of a rule for collateral: `markets` names the assets that may be held, `default` is not read.
+
+    A holding is a position that was paid for: its entry notional is 0, so its whole value counts as equity; what
+    the venue does not lend against is its requirement.
+    """
+
+    def of(self, market: str) -> Any:
+        """Return the values of an asset."""
+        return self.markets[market]
 
 
 class ImpactParameters(MechanismParameters):

@@ -103,10 +103,10 @@ def one_market_paths(world: list[float], *, premium: Any = 0.0, depth: Any = np.
     return paths_of(column(world), premium=column(premium), depth=column(depth), **arrays)
 
 
-def run_one(protocol: Protocol, book: Book, block: PathBlock, step: float = 60.0):
+def run_one(protocol: Protocol, book: Book, block: PathBlock, step: float = 60.0, *, culled: bool = True):
     """Run one path and return (venue after it, record of PATH_OUTCOMES)."""
     cell = engine.build_cell(protocol, book, prices=block.world[0, 0], step=step)
-    venue, outcome = engine.replay_venue(engine.compose(protocol), cell, block)
+    venue, outcome = engine.replay_venue(engine.compose(protocol, culled=culled), cell, block)
     return venue, outcome.paths[0]
 
 

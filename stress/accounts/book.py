@@ -44,7 +44,8 @@ class Book:
     cash : (A,) float64 [USD], signed; collateral without unrealised PnL. Negative where
         unrealised profit carries the account.
     row_start : (A + 1,) int64; account a holds the rows row_start[a] : row_start[a + 1], maybe none.
-    row_market, size, entry_price : (R,) int64, float64 [base units, + long], float64 [USD].
+    row_market, size, entry_price : (R,) int64, float64 [base units, + long], float64 [USD]. An entry price of 0
+        marks a holding of collateral: it was paid for, so that all of its value is equity.
     market_makers_equity : USD, or None for the engine's default (gross notional).
     trader_names : name of trader i, or empty where traders are only numbers.
     dropped : positions of a snapshot that `other_markets: drop` left out, "trader market size" each.
@@ -89,7 +90,9 @@ class Book:
         _demand(bool(np.isfinite(self.cash).all()), "cash", "is finite")
         _demand(bool((np.isfinite(self.size) & (self.size != 0)).all()), "size", "is finite and not zero")
         _demand(
-            bool((np.isfinite(self.entry_price) & (self.entry_price > 0)).all()), "entry_price", "is finite and above 0"
+            bool((np.isfinite(self.entry_price) & (self.entry_price >= 0)).all()),
+            "entry_price",
+            "is finite, not below 0",
         )
 
     @property

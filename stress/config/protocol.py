@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import date as Date
 from pathlib import Path
@@ -14,7 +14,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from stress.config.documents import read_document
 from stress.config.refusals import read_model
-from stress.errors import StudyError
+from stress.errors import MechanismError, StudyError
 from stress.mechanisms import of_stage, shelf
 from stress.stages import CONTRACTS, Mechanism, MechanismParameters, Stage
 
@@ -48,6 +48,8 @@ Mark = Annotated[MechanismParameters, RuleOf(Stage.MARK)]
 Funding = Annotated[MechanismParameters, RuleOf(Stage.FUNDING)]
 Breaker = Annotated[MechanismParameters, RuleOf(Stage.BREAKERS)]
 Margin = Annotated[MechanismParameters, RuleOf(Stage.MARGIN)]
+Modifier = Annotated[MechanismParameters, RuleOf(Stage.MARGIN_MODIFIERS)]
+Collateral = Annotated[MechanismParameters, RuleOf(Stage.COLLATERAL)]
 Trigger = Annotated[MechanismParameters, RuleOf(Stage.TRIGGER)]
 Size = Annotated[MechanismParameters, RuleOf(Stage.SIZE)]
 Execution = Annotated[MechanismParameters, RuleOf(Stage.EXECUTION)]
@@ -85,6 +87,8 @@ class Protocol(BaseModel):
     funding: Funding | None = None
     breakers: tuple[Breaker, ...] = ()
     margin: Margin
+    margin_modifiers: tuple[Modifier, ...] = ()
+    collateral: tuple[Collateral, ...] = ()
     trigger: Trigger
     size: Size
     execution: Annotated[tuple[Execution, ...], Field(min_length=1)]
@@ -104,24 +108,44 @@ class Protocol(BaseModel):
             elif held is not None:
                 yield (stage.value,), held
 
-    def terms(self, market: str, step: float) -> dict[str, Any]:
-        """Return every rule's fields for one market at a step (seconds), or raise naming the key at fault."""
-        found: dict[str, Any] = {}
+    def holdings(self) -> set[str]:
+        """Return the assets that accounts may hold as collateral: they have no margin rule but a haircut."""
+        return {asset for rule in self.collateral for asset in getattr(rule, "markets")}  # noqa: B009
+
+    def rules_of(self, market: str) -> Iterator[tuple[tuple[str | int, ...], MechanismParameters]]:
+        """Yield where each rule that acts on a market stands in the file, and its parameters."""
+        held = market in self.holdings()
         for place, rule in self.placed_rules():
+            if place[0] == Stage.COLLATERAL and market not in getattr(rule, "markets"):  # noqa: B009
+                continue
+            if not (held and place[0] == Stage.MARGIN):
+                yield place, rule
+
+    def terms(self, market: str, step: float, stages: Collection[str] = tuple(CONTRACTS)) -> dict[str, Any]:
+        """Return the fields of every rule of some stages for one market at a step (seconds), or raise naming the key."""
+        found: dict[str, Any] = {}
+        for place, rule in self.rules_of(market):
+            if place[0] not in stages:
+                continue
             try:
-                found |= rule.terms(market, step)
+                terms = rule.terms(market, step)
             except StudyError as error:
                 error.key = ".".join(str(part) for part in (self.name, *place, error.key))
                 raise
             except ValueError as error:
                 key = ".".join(str(part) for part in (self.name, *place))
                 raise StudyError(str(error), key=key, value=market, fix="add the market, or `default`") from None
+            for name in terms.keys() & found.keys():
+                raise MechanismError(
+                    "two rules of one protocol use this name", key=name, value=".".join(map(str, place))
+                )
+            found |= terms
         return found
 
     def lists(self, market: str) -> bool:
         """Return whether the venue's margin rule has rates for a market."""
         tiers = getattr(self.margin, "markets", None)
-        return tiers is None or market in tiers or "default" in tiers
+        return tiers is None or market in tiers or "default" in tiers or market in self.holdings()
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Rule models are made at run time and cannot be found by name: travel as plain data.

@@ -223,14 +223,12 @@ def _at(study: Study, protocol: Protocol, values: Mapping[str, Any], *at: str | 
 
 
 def _moved(study: Study, before: Protocol, after: Protocol, axis: str) -> Iterator[str]:
-    """Yield the terms that an axis moved without setting them: fields that follow their source (not a rule's own copies, `_…`)."""
+    """Yield the terms that an axis moved without setting them: fields that follow their source."""
     own = axis.rpartition(".")[2].partition("[")[0]
     for market in study.markets:
         old, new = before.terms(market, study.step), after.terms(market, study.step)
         for name in new:
-            if name in (own, f"{own}_steps") or name.startswith("_"):
-                continue
-            if not np.array_equal(old[name], new[name]):
+            if name not in (own, f"{own}_steps") and not np.array_equal(old[name], new[name]):
                 yield name
 
 
@@ -267,15 +265,13 @@ def _cells(
 def _changed_markets(study: Study, one: Protocol, other: Protocol) -> tuple[bool, ...]:
     if one is other:
         return (False,) * len(study.markets)
-    margin = Stage.MARGIN.value
-    return tuple(
-        any(
-            not np.array_equal(value, theirs[name])
-            for name, value in getattr(one, margin).terms(market, study.step).items()
-            for theirs in (getattr(other, margin).terms(market, study.step),)
-        )
-        for market in study.markets
-    )
+    stages = (Stage.MARGIN, Stage.MARGIN_MODIFIERS, Stage.COLLATERAL)
+
+    def differs(market: str) -> bool:
+        ours, theirs = (protocol.terms(market, study.step, stages) for protocol in (one, other))
+        return ours.keys() != theirs.keys() or any(not np.array_equal(ours[name], theirs[name]) for name in ours)
+
+    return tuple(differs(market) for market in study.markets)
 
 
 # ------------------------------------------------------------------------- current and proposed

@@ -105,6 +105,8 @@ MARKET_FIELDS = (
     ("net_mark", "f8"),  # mark - funding index
     ("depth", "f8"),  # base units
     ("premium_factor", "f8"),  # 1 + premium: what own impact moves is world x this
+    ("holding", "i8"),  # 0 = a market of contracts; else an asset held as collateral, and the rank of its rule
+    ("open_interest", "f8"),  # USD, long side of all rows at t = 0
     ("initial_price", "f8"),  # W at t = 0
     ("flow", "f8"),  # own normalised flow that decays, as of flow_step
     ("flow_step", "i8"),

@@ -37,7 +37,7 @@ def quantity(v, a, r, equity, requirement, bankruptcy_price, t, maintenance, fee
     """Base units of row `r` to close."""
     m = v.rows[r]["market"]
     size = abs(v.rows[r]["size"])
-    others = requirement - maintenance(v, m, size, v.markets[m]["mark"])
+    others = requirement - maintenance(v, m, v.rows[r]["size"], v.markets[m]["mark"])
     target = v.terms[m]["target_ratio"] * HAIR
     low, high = 0.0, size
     missing = target * requirement - equity  # at q = low
@@ -67,9 +67,10 @@ def quantity(v, a, r, equity, requirement, bankruptcy_price, t, maintenance, fee
 def _shortage(v, r, m, size, q, equity, others, target, bankruptcy_price, maintenance, fee):
     """USD by which equity misses the target after closing q at the mark."""
     mark = v.markets[m]["mark"]
-    requirement = others + maintenance(v, m, size, mark)
+    side = 1.0 if v.rows[r]["size"] > 0.0 else -1.0  # a rule may ask different rates of the two sides
+    requirement = others + maintenance(v, m, side * size, mark)
     paid, _ = fee(v, r, q, mark, bankruptcy_price, equity, requirement, maintenance)
-    return target * (others + maintenance(v, m, size - q, mark)) - (equity - paid)
+    return target * (others + maintenance(v, m, side * (size - q), mark)) - (equity - paid)
 
 
 MECHANISM = Mechanism(name="cover_shortage", stage=Stage.SIZE, parameters=CoverShortage, kernels={"quantity": quantity})

@@ -9,6 +9,7 @@ import numpy as np
 
 from stress.accounts import InitialMargin
 from stress.config import Protocol
+from stress.engine import market_state, requirement, venue_terms
 from stress.kernels.jit import entry
 from stress.mechanisms import shelf
 from stress.stages import Stage
@@ -18,11 +19,13 @@ class _Rates(NamedTuple):
     """What a margin kernel reads of a venue."""
 
     terms: np.ndarray
+    markets: np.ndarray
+    step_seconds: float
 
 
 @functools.cache
-def _over_rows(rule: str, kind: str) -> Any:
-    margin = shelf()[rule].kernels[kind]
+def _over_rows(rules: tuple[str, ...], kind: str) -> Any:
+    margin = requirement([shelf()[name] for name in rules], kind)
 
     @entry
     def over_rows(v, market, size, price, out):
@@ -32,29 +35,34 @@ def _over_rows(rule: str, kind: str) -> Any:
     return over_rows
 
 
-def initial_margin(protocol: Protocol, markets: tuple[str, ...], step: float) -> InitialMargin:
-    """Return the function (row_market (R,), size (R,), price (R,)) -> initial margin (R,) USD."""
-    return _margin(protocol, markets, step, "initial")
+def initial_margin(
+    protocol: Protocol, markets: tuple[str, ...], step: float, open_interest: np.ndarray | None = None
+) -> InitialMargin:
+    """Return the function (row_market (R,), size (R,), price (R,)) -> initial margin (R,) USD.
+
+    `open_interest` (m,) USD, one side, for rules that scale with it; default: none.
+    """
+    return _margin(protocol, markets, step, "initial", open_interest)
 
 
 def maintenance_margin(protocol: Protocol, markets: tuple[str, ...], step: float) -> InitialMargin:
     """Return the function (row_market (R,), size (R,), price (R,)) -> maintenance margin (R,) USD."""
-    return _margin(protocol, markets, step, "maintenance")
+    return _margin(protocol, markets, step, "maintenance", None)
 
 
-def _margin(protocol: Protocol, markets: tuple[str, ...], step: float, kind: str) -> InitialMargin:
-    mechanism, parameters = next(rule for rule in protocol.rules() if rule[0].stage is Stage.MARGIN)
-    rows = [parameters.terms(market, step) for market in markets]
-    dtype = np.dtype(
-        [(name, np.asarray(value).dtype.str, np.shape(value)) for name, value in rows[0].items()], align=True
-    )
-    terms = np.zeros(len(markets), dtype)
-    for name in dtype.names or ():
-        terms[name] = [row[name] for row in rows]
+def _margin(
+    protocol: Protocol, markets: tuple[str, ...], step: float, kind: str, open_interest: np.ndarray | None
+) -> InitialMargin:
+    stages = (Stage.MARGIN, Stage.MARGIN_MODIFIERS, Stage.COLLATERAL)
+    rules = tuple(mechanism.name for mechanism, _ in protocol.rules() if mechanism.stage in stages)
+    state = market_state(protocol, markets)
+    if open_interest is not None:
+        state["open_interest"] = open_interest
+    venue = _Rates(venue_terms(protocol, markets, step), state, step)
 
-    def requirement(market: np.ndarray, size: np.ndarray, price: np.ndarray) -> Any:
+    def margin(market: np.ndarray, size: np.ndarray, price: np.ndarray) -> Any:
         out = np.empty(len(size))
-        _over_rows(mechanism.name, kind)(_Rates(terms), market, size, price, out)
+        _over_rows(rules, kind)(venue, market, size, price, out)
         return out
 
-    return requirement
+    return margin

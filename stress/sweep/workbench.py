@@ -150,7 +150,9 @@ class Workbench:
         return (requirement > 0) & (book.equity(prices) < requirement), book.per_account(np.abs(book.size) * price)
 
     def _initial_margin(self, protocol: Protocol) -> accounts.InitialMargin:
-        return initial_margin(protocol, self.study.markets, self.study.step)
+        study = self.study
+        interest = np.array([study.market.markets[name].open_interest_usd for name in study.markets], float)
+        return initial_margin(protocol, study.markets, study.step, interest)
 
     def book(self, cell: design.CellPoint, prices: np.ndarray) -> accounts.Book:
         """Return the book before any response: made once per venue, at its current parameters."""

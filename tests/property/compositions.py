@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 from stress.accounts import Book
 from stress.config import Protocol
 from stress.kernels.venue import ACTIONS, PathBlock
+from stress.mechanisms import of_stage
+from stress.stages import Stage
 from tests.venues import book_of, paths_of, protocol_of
 
 STEP = 60.0
@@ -57,6 +60,13 @@ _TIERS = _one_of(
     ],
 )
 
+
+def _by_market(**values: st.SearchStrategy[Any]) -> dict[str, st.SearchStrategy[Any]]:
+    return {"markets": st.fixed_dictionaries({"default": st.fixed_dictionaries(values)})}
+
+
+_RATES = {"leverage_cap": _one_of(10, 25, 40), "maintenance_to_initial_ratio": _one_of(0.3, 0.5, 0.8)}
+
 # What each mechanism of the shelf may be given; a new one is added here (test_the_table_names_the_shelf).
 PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "linear_impact": _IMPACT,
@@ -81,6 +91,104 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "staleness_blocks": _blocks("oracle_update"),
     },
     "tiered_margin": {"markets": st.fixed_dictionaries({"A": _TIERS, "default": _TIERS})},
+    "flat_margin": _by_market(**_RATES),
+    "open_interest_margin": _by_market(
+        **_RATES, open_interest_lower=_one_of(0.0, 2e3), open_interest_upper=st.just(1e4)
+    ),
+    "size_premium_margin": _by_market(**_RATES, size_premium=_one_of(0.0, 0.001, 0.01)),
+    "skew_linear_margin": _by_market(
+        skew_scale=_one_of(100.0, 1e4),
+        initial_margin_ratio=_one_of(0.5, 2.0),
+        minimum_initial_margin_ratio=_one_of(0.02, 0.05),
+        maintenance_to_initial_ratio=_one_of(0.33, 0.5),
+        minimum_position_margin=_one_of(0.0, 5.0),
+    ),
+    "pool_minimum_collateral": _by_market(
+        minimum_collateral=_one_of(0.02, 0.05), minimum_collateral_for_liquidation=_one_of(0.005, 0.02)
+    ),
+    "health_weight_margin": _by_market(
+        long_initial_weight=st.just(0.9),
+        long_maintenance_weight=_one_of(0.95, 0.98),
+        short_initial_weight=st.just(1.12),
+        short_maintenance_weight=_one_of(1.03, 1.07),
+    ),
+    "initial_floor": {"initial_floor_share": _one_of(0.0, 0.1)},
+    "adaptive_margin": {
+        "reference_volatility": _one_of(0.5, 3.0),
+        "volatility_half_life": _seconds(1, 5),
+        "reset_interval": _seconds(1, 3),
+        "speed_limit": _one_of(0.2, 1.0),
+        "floor": _one_of(0.5, 1.0),
+        "ceiling": _one_of(1.5, 4.0),
+        "correlation_weight": _one_of(0.0, 1.0),
+    },
+    "collateral_weights": {
+        "markets": st.fixed_dictionaries(
+            {
+                "C": st.fixed_dictionaries(
+                    {
+                        "initial_weight": _one_of(0.0, 0.7),
+                        "maintenance_weight": _one_of(0.8, 1.0),
+                        "size_discount": _one_of(0.0, 0.05),
+                        "sale_share": _one_of(0.2, 1.0),
+                        "whole_sale_weight": _one_of(0.6, 1.0),
+                        "frozen_share": _one_of(0.0, 0.5),
+                        "frozen_from": _seconds(0, 2),
+                        "frozen_for": _seconds(0, 3),
+                    }
+                )
+            }
+        )
+    },
+    "collateral_skew_discount": {
+        "markets": st.fixed_dictionaries(
+            {
+                "C": st.fixed_dictionaries(
+                    {
+                        "collateral_skew_scale": _one_of(10.0, 1e3),
+                        "discount_scalar": _one_of(0.5, 2.0),
+                        "lowest_discount": st.just(0.02),
+                        "highest_discount": _one_of(0.1, 1.0),
+                    }
+                )
+            }
+        )
+    },
+    "reward_trigger": {
+        "flag_reward_ratio": _one_of(0.0, 0.003),
+        "minimum_keeper_reward": _one_of(0.0, 2.0),
+        "maximum_keeper_reward": _one_of(1.0, 50.0),
+    },
+    "remaining_collateral": {"minimum_collateral_usd": _one_of(0.0, 1.0, 50.0)},
+    "buffered_trigger": {"exit_buffer": _one_of(0.0, 0.02, 0.1)},
+    "cover_to_buffer": {
+        "margin_buffer": _one_of(0.0, 0.02),
+        "expected_discount": _one_of(0.0, 0.01),
+        "size_step": _one_of(0.0, 0.5),
+        "whole_below": _one_of(0.0, 300.0),
+        "first_share": _one_of(0.1, 1.0),
+        "throttle_duration": _seconds(1, 5),
+    },
+    "portion_with_caps": {
+        "minimum_notional": _one_of(0.0, 500.0),
+        "portion": _one_of(0.1, 0.5),
+        "account_block_limit": _one_of(10.0, 1e5),
+        "size_step": _one_of(0.0, 0.5),
+    },
+    "rolling_window": {
+        "maker_fee": st.just(0.001),
+        "taker_fee": st.just(0.002),
+        "skew_scale_of_window": _one_of(100.0, 1e4),
+        "window_multiplier": _one_of(0.5, 2.0),
+        "window": _seconds(1, 4),
+        "calm_skew": _one_of(0.0, 0.1),
+    },
+    "share_multiples": {
+        "share_step": _one_of(0.2, 0.5),
+        "target_margin_ratio": _one_of(0.6, 0.9),
+        "penalty_rate": _one_of(0.0, 0.5),
+    },
+    "two_step": {"first_share": _one_of(0.25, 0.5), "whole_below_ratio": _one_of(0.0, 0.02)},
     "strict_trigger": {"keeper_latency": _seconds(0, 0, 1, 2), "queue": _one_of("account_id", "lowest_ratio")},
     "full_size": {},
     "fraction_with_cooldown": {
@@ -119,11 +227,17 @@ def rules(draw: st.DrawFn, name: str) -> dict[str, Any]:
 
 
 @st.composite
-def protocols(draw: st.DrawFn, **fixed: Any) -> Protocol:
-    """Any composition of the shelf; stages given by keyword stay as they are, or are drawn if they are strategies."""
+def protocols(draw: st.DrawFn, among: Collection[str] = tuple(PARAMETERS), **fixed: Any) -> Protocol:
+    """Any composition of the shelf; stages given by keyword stay as they are, or are drawn if they are strategies.
+
+    `among` names the rules that margin, trigger and size are drawn from.
+    """
 
     def one(*names: str) -> dict[str, Any]:
         return draw(rules(draw(st.sampled_from(names))))
+
+    def of(stage: Stage) -> list[str]:
+        return [name for name in of_stage(stage) if name in among]
 
     def some(*names: str) -> list[dict[str, Any]]:
         return [draw(rules(name)) for name in draw(st.permutations(names))[: draw(st.integers(0, len(names)))]]
@@ -136,9 +250,10 @@ def protocols(draw: st.DrawFn, **fixed: Any) -> Protocol:
         "mark": one("oracle_mark", "median_of_three_mark"),
         "funding": draw(st.none() | rules("premium_clamp_funding")),
         "breakers": some("divergence_breaker", "staleness_breaker"),
-        "margin": one("tiered_margin"),
-        "trigger": one("strict_trigger"),
-        "size": one("full_size", "fraction_with_cooldown", "cover_shortage"),
+        "margin": one(*of(Stage.MARGIN)),
+        "margin_modifiers": some(*of(Stage.MARGIN_MODIFIERS)),
+        "trigger": one(*of(Stage.TRIGGER)),
+        "size": one(*of(Stage.SIZE)),
         "execution": [draw(rules(name)) for name in execution],
         "fees": draw(st.none() | rules("liquidation_fee")),
         "waterfall": some("insurance_fund", adl, "socialized_loss"),

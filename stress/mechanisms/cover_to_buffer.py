@@ -1,0 +1,124 @@
+"""Cover to a buffer, throttled in time: close what cures the shortage, a growing share of it while time passes.
+
+Stage        size.
+Formula      b = margin_buffer, f = expected_discount, MR = maintenance / notional of the row, P = mark,
+             g = fund fee per USD of notional; shortage = requirement - equity + b x (gross notional - losses);
+             base = shortage / (P (MR + b - f) - P g), then up to a multiple of size_step and at most |size|; all where
+             the divisor is not positive, or where the position is worth no more than whole_below.
+             Throttle: with shortage >= throttle_above the share (min(1, elapsed / throttle_duration + first_share)
+             x (shortage + freed) - freed) / shortage of the base is closed; freed = margin that earlier fills of the
+             same liquidation released; elapsed counts from its first step.
+Source       Drift protocol-v2, math/liquidation.rs and controller/liquidation.rs:78 @ 0ae3e3b1.
+Invariants   closes no more than what is open; without throttle one fill at the expected price ends the shortage
+             (to a size step); the share lies in [0, 1].
+Limits       the price that the venue of execution gives is assumed to be mark x (1 -+ expected_discount). Rows are
+             reduced in market order, each against the shortage then left.
+"""
+
+from __future__ import annotations
+
+import math
+
+from pydantic import Field
+
+from stress.kernels.jit import inlined, kernel
+from stress.stages import Exact, Mechanism, MechanismParameters, NonNegativeByMarket, Seconds, Stage, StateField
+
+
+class CoverToBuffer(MechanismParameters):
+    """`expected_discount` is the discount at which liquidators take over, where a venue states one."""
+
+    margin_buffer: float = Field(
+        default=0.0, ge=0, lt=1, description="margin to restore above maintenance, of notional"
+    )
+    expected_discount: NonNegativeByMarket = Field(default=0.0, description="discount of the fill from the mark")
+    size_step: NonNegativeByMarket = Field(default=0.0, description="smallest unit of size, base units; 0 = none")
+    whole_below: float = Field(default=0.0, ge=0, description="a position worth no more is closed whole, USD")
+    first_share: float = Field(default=1.0, ge=0, le=1, description="share of the shortage cured at once")
+    throttle_duration: Exact = Field(default=Seconds(60.0), gt=0, description="time until all of it may be cured")
+    throttle_above: float = Field(default=50.0, ge=0, description="smaller shortages are cured at once, USD")
+
+
+@inlined
+def base_to_cover(shortage, margin_ratio, discount, fund_fee, price, quote_price):
+    """Base units whose close at `price` cures a shortage (USD); infinite where closing cures nothing.
+
+    `margin_ratio` includes the buffer; the others are fractions of notional; `quote_price` is USD per unit of the
+    money that positions settle in.
+    """
+    freed = price * quote_price * (margin_ratio - discount) - price * fund_fee
+    return shortage / freed if freed > 0.0 else math.inf
+
+
+@inlined
+def share_now(shortage, freed, elapsed, duration, first_share, throttle_above):
+    """Share of the shortage that may be cured now, in [0, 1]; `elapsed` and `duration` in one unit."""
+    if shortage < throttle_above:
+        return 1.0
+    allowed = min(1.0, elapsed / duration + first_share)
+    return min(1.0, max(0.0, allowed * (shortage + freed) - freed) / shortage)
+
+
+@kernel
+def quantity(v, a, r, equity, requirement, bankruptcy_price, t, maintenance, fee):
+    """Base units of row `r` to close."""
+    m = v.rows[r]["market"]
+    terms = v.terms[m]
+    size = abs(v.rows[r]["size"])
+    price = v.markets[m]["mark"]
+    if size * price <= terms["whole_below"]:
+        return size
+    shortage = requirement - equity
+    for w in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
+        market = v.markets[v.rows[w]["market"]]
+        if market["holding"] == 0:
+            value = v.rows[w]["size"] * market["mark"]
+            shortage += terms["margin_buffer"] * (abs(value) - min(0.0, value - v.rows[w]["entry_notional"]))
+    if shortage <= 0.0:
+        return 0.0
+    ratio = maintenance(v, m, v.rows[r]["size"], price) / (size * price) + terms["margin_buffer"]
+    charged, _ = fee(v, r, size, price, bankruptcy_price, equity, requirement, maintenance)
+    rate = charged / (size * price)
+    base = base_to_cover(shortage, ratio, terms["expected_discount"], rate, price, 1.0)
+    if base >= size:
+        base = size
+    if v.accounts[a]["cure_seen"] < t - 1:  # it was cured in between: a new liquidation
+        v.accounts[a]["cure_since"] = t
+        v.accounts[a]["freed"] = 0.0
+    v.accounts[a]["cure_seen"] = t
+    elapsed = (t - v.accounts[a]["cure_since"]) * v.step_seconds
+    v.rows[r]["freed_per_unit"] = price * (ratio - terms["expected_discount"] - rate)
+    base *= share_now(
+        shortage,
+        v.accounts[a]["freed"],
+        elapsed,
+        terms["throttle_duration"],
+        terms["first_share"],
+        terms["throttle_above"],
+    )
+    step = terms["size_step"]
+    if step > 0.0:
+        base = math.ceil(base / step - 1e-9) * step
+    return min(base, size)
+
+
+@kernel
+def on_fill(v, a, r, filled, price, t):
+    """Count the margin that a fill released."""
+    if a < v.traders:
+        v.accounts[a]["freed"] += filled * v.rows[r]["freed_per_unit"]
+
+
+MECHANISM = Mechanism(
+    name="cover_to_buffer",
+    stage=Stage.SIZE,
+    parameters=CoverToBuffer,
+    kernels={"quantity": quantity},
+    on_fill=on_fill,
+    state=(
+        StateField("cure_since", "account", "i8", "step"),
+        StateField("cure_seen", "account", "i8", "step", reset=-2),
+        StateField("freed", "account", "f8", "USD"),
+        StateField("freed_per_unit", "row", "f8", "USD per base unit"),
+    ),
+)

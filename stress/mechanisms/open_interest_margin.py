@@ -1,0 +1,93 @@
+"""Open-interest-scaled initial margin: opening costs more as a market fills up, keeping a position does not.
+
+Stage        margin.
+Formula      N = |size| x price; f = 1 / leverage_cap; OI = the market's open interest, one side, USD.
+             initial = N x f for OI <= lower, N for OI >= upper, else N x (f + (1 - f)(OI - lower)/(upper - lower));
+             maintenance = N x f x maintenance_to_initial_ratio, not scaled. No upper bound: no scaling.
+Source       dYdX v4-chain, x/perpetuals/types/liquidity_tier.go and lib/lib.go:117 @ 84d4664b.
+Invariants   initial does not fall with open interest and never exceeds notional; maintenance is free of it.
+Limits       open interest is that of t = 0: traders are static, and nobody opens a position on a path.
+"""
+
+from __future__ import annotations
+
+import math
+
+from pydantic import Field, model_validator
+
+from stress.kernels.jit import inlined, kernel
+from stress.stages import MarketParameters, Mechanism, MechanismParameters, Stage
+
+
+class OpenInterestRates(MechanismParameters):
+    """Rates of one market; the bounds are open interest of one side in USD, both 0 for no scaling."""
+
+    leverage_cap: float = Field(ge=1, description="highest leverage to open; initial margin fraction = 1 / cap")
+    maintenance_to_initial_ratio: float = Field(gt=0, lt=1, description="maintenance over unscaled initial margin")
+    open_interest_lower: float = Field(default=0.0, ge=0, description="no scaling up to here, USD")
+    open_interest_upper: float = Field(
+        default=0.0, ge=0, description="initial margin is all of notional from here, USD"
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> OpenInterestRates:
+        if self.open_interest_upper > 0 and self.open_interest_lower >= self.open_interest_upper:
+            raise ValueError("open_interest_lower lies below open_interest_upper")
+        return self
+
+    def terms(self, market, step):
+        """Return rates as fractions of notional, and the bounds."""
+        initial = 1.0 / self.leverage_cap
+        return {
+            "initial_fraction": initial,
+            "maintenance_fraction": self.maintenance_to_initial_ratio * initial,
+            "open_interest_lower": self.open_interest_lower,
+            "open_interest_upper": self.open_interest_upper,
+        }
+
+
+class OpenInterestMargin(MarketParameters):
+    """`markets` maps a market, or `default`, to its rates."""
+
+    markets: dict[str, OpenInterestRates] = Field(min_length=1, description="rates of each market")
+    fraction_step: float = Field(
+        default=0.0, ge=0, lt=0.1, description="a scaled fraction is rounded down to its multiples"
+    )
+
+
+@inlined
+def maintenance(v, m, size, price):
+    """Maintenance requirement of one position, USD."""
+    return abs(size) * price * v.terms[m]["maintenance_fraction"]
+
+
+@kernel
+def initial(v, m, size, price):
+    """Initial requirement of one position, USD."""
+    terms = v.terms[m]
+    fraction = terms["initial_fraction"]
+    lower, upper = terms["open_interest_lower"], terms["open_interest_upper"]
+    interest = v.markets[m]["open_interest"]
+    if upper > 0.0 and interest >= upper:
+        fraction = 1.0
+    elif upper > 0.0 and interest > lower:
+        added = (1.0 - fraction) * (interest - lower) / (upper - lower)
+        step = terms["fraction_step"]
+        # A hair above, so that a multiple in binary stays what it is.
+        fraction += math.floor(added / step + 1e-9) * step if step > 0.0 else added
+    return abs(size) * price * fraction
+
+
+@inlined
+def bound(v, m, size, low, high):
+    """Highest maintenance requirement over prices in [low, high], USD."""
+    return maintenance(v, m, size, high)
+
+
+MECHANISM = Mechanism(
+    name="open_interest_margin",
+    stage=Stage.MARGIN,
+    parameters=OpenInterestMargin,
+    kernels={"maintenance": maintenance, "initial": initial},
+    bound=bound,
+)
