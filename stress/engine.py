@@ -77,6 +77,7 @@ TRACE_DTYPE = np.dtype([(term.name, term.dtype) for term in TRACE], align=True)
 LEDGER_TOLERANCE = 1e-9
 # "Until quiet" still ends: a venue that is not quiet after this many rounds in one step is at fault.
 ROUNDS_BEFORE_FAULT = 10_000
+NEVER_QUIET = 99  # its code among the violations; smaller codes are numbers of invariants
 
 
 # ------------------------------------------------------------------------------- composition
@@ -731,7 +732,7 @@ def _path(
                     break
                 rounds += 1
             if rounds == ROUNDS_BEFORE_FAULT:
-                out["violation"] = 4
+                out["violation"] = NEVER_QUIET
             if rounds > 0:
                 out["rounds"] += rounds
                 refresh_prices(v, path, t, response)
@@ -1079,6 +1080,6 @@ def simulate(engine: Engine, cell: Cell, block: PathBlock, *, trace_path: int | 
     ----------
     trace_path : position within the block of the path whose steps are to be recorded.
 
-    Each path's `violation` is the number of the first invariant that failed on it, 0 for none.
+    Each path's `violation` is the number of the first invariant that failed on it, or NEVER_QUIET; 0 for none.
     """
     return replay_venue(engine, cell, block, trace_path=trace_path)[1]

@@ -122,7 +122,13 @@ PATH_OUTCOMES: tuple[Term, ...] = (
         ">= 0",
         "largest I1 or I2 residual seen on the path, over gross notional at t = 0",
     ),
-    Term("violation", "i8", "code", "0 = none", "number of the first invariant that failed on the path"),
+    Term(
+        "violation",
+        "i8",
+        "code",
+        "0 = none",
+        "number of the first invariant that failed on the path; 99: a step without end",
+    ),
 )
 
 # One record per path, cell and market.

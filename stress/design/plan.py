@@ -223,12 +223,14 @@ def _at(study: Study, protocol: Protocol, values: Mapping[str, Any], *at: str | 
 
 
 def _moved(study: Study, before: Protocol, after: Protocol, axis: str) -> Iterator[str]:
-    """Yield the terms that an axis moved without setting them: fields that follow their source."""
+    """Yield the terms that an axis moved without setting them: fields that follow their source (not a rule's own copies, `_…`)."""
     own = axis.rpartition(".")[2].partition("[")[0]
     for market in study.markets:
         old, new = before.terms(market, study.step), after.terms(market, study.step)
         for name in new:
-            if name not in (own, f"{own}_steps") and not np.array_equal(old[name], new[name]):
+            if name in (own, f"{own}_steps") or name.startswith("_"):
+                continue
+            if not np.array_equal(old[name], new[name]):
                 yield name
 
 

@@ -118,6 +118,7 @@ def close_open_claims(v, t, when, price_rule, maintenance, choose):
                 if w < 0:
                     refused += v.rows[r]["size"] * (bankruptcy - v.markets[m]["mark"])
                     break
+                attribute_loss(v, v.rows[w]["account"], maintenance)  # should this leave the winner owing
                 deleverage(v, r, w, quantity, price, bankruptcy, t)
                 v.out[0]["adl_notional_age"] += quantity * v.markets[m]["mark"] * age
                 acted = True

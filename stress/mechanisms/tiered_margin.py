@@ -62,7 +62,7 @@ class TieredMargin(MechanismParameters):
             raise ValueError(f"no margin tiers for {market} and no `default`") from None
 
     def terms(self, market, step):
-        """Return bounds, rates and deductions per tier, unused tiers beyond every notional."""
+        """Return bounds, rates and deductions per tier, unused tiers beyond every notional; `_` marks copies for speed."""
         tiers = self.tiers(market)
         above = np.full(MAX_TIERS, np.inf)
         maintenance, initial = np.zeros((2, MAX_TIERS))
@@ -82,8 +82,8 @@ class TieredMargin(MechanismParameters):
             "maintenance_deduction": maintenance_deduction,
             "initial_rate": initial,
             "initial_deduction": initial_deduction,
-            "first_rate": maintenance[0],
-            "second_tier_above": above[1],
+            "_first_rate": maintenance[0],
+            "_second_tier_above": above[1],
         }
 
 
@@ -92,8 +92,8 @@ def maintenance(v, m, size, price):
     """Maintenance requirement of one position, USD."""
     notional = abs(size) * price
     terms = v.terms[m]
-    if notional <= terms["second_tier_above"]:  # most positions: one product, no table
-        return notional * terms["first_rate"]
+    if notional <= terms["_second_tier_above"]:  # most positions: one product, no table
+        return notional * terms["_first_rate"]
     k = 1
     while k + 1 < MAX_TIERS and notional > terms["tier_above"][k + 1]:
         k += 1

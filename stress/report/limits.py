@@ -14,8 +14,10 @@ from stress.vocabulary import ATTRIBUTION_RULE
 _RESPONSES = {
     "keep_utilisation": "each account keeps its mix and scales all its sizes, up or down, so that initial margin ÷ equity "
     "stays what it was; an account without exposure to a changed market does not move",
-    "shrink_positions": "only accounts above the new cap shrink their positions to it",
-    "add_collateral": "only accounts above the new cap add the collateral that is missing",
+    "shrink_positions": "only accounts above the new cap shrink their positions to it; a raised cap moves nobody, since a "
+    "book cannot show demand for more leverage",
+    "add_collateral": "only accounts above the new cap add the collateral that is missing; a raised cap moves nobody, since "
+    "a book cannot show demand for more leverage",
 }
 
 

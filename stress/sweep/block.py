@@ -124,8 +124,12 @@ def refuse_violations(outcomes: np.ndarray, first_path: int) -> None:
     broken = np.flatnonzero(outcomes["violation"])
     if broken.size:
         number = int(outcomes["violation"][broken[0]])
+        if number == engine.NEVER_QUIET:
+            what = f"a step was not quiet after {engine.ROUNDS_BEFORE_FAULT:,} rounds"
+        else:
+            what = f"invariant I{number} failed"
         raise InvariantViolation(
-            f"invariant I{number} failed on {broken.size} of {len(outcomes)} paths",
+            f"{what} on {broken.size} of {len(outcomes)} paths",
             key="path",
             value=int(first_path + broken[0]),
             fix="this is a defect of a mechanism or of the engine: replay the path with `perpstress path` and report it",

@@ -14,6 +14,7 @@ from stress.kernels import deleveraging
 from stress.kernels.ledger import equity as equity_of
 from stress.kernels.venue import HOLDERS, INSURANCE_FUND, OUTSIDE_BOOK, VAULT, PathBlock
 from stress.mechanisms import shelf
+from stress.vocabulary import MARKET_OUTCOMES
 from tests.property.compositions import MARKETS, PARAMETERS, PRICES, STEP, blocks, books, protocols, rules
 from tests.venues import one_market_book, one_market_paths, paths_of, protocol_of
 
@@ -117,9 +118,11 @@ def test_i4_a_later_layer_pays_only_when_the_earlier_one_is_empty(protocol, book
             assert paid <= out["passed_balance"] + 1e-9 * max(cell.gross_notional, 1.0)
 
 
-@given(protocols(), books(), blocks(), st.data())
-def test_i5_every_deleveraged_contract_is_closed_on_both_sides(protocol, book, block, data):
-    assume(any(rule.rule.startswith("adl") for rule in protocol.waterfall))
+DELEVERAGING = protocols().filter(lambda p: any(rule.rule.startswith("adl") for rule in p.waterfall))
+
+
+@given(DELEVERAGING, books(), blocks())
+def test_i5_every_deleveraged_contract_is_closed_on_both_sides(protocol, book, block):
     closed = []
 
     def watched(v, r, w, quantity, price, bankruptcy, t):
@@ -228,6 +231,18 @@ def test_i10_cover_shortage_restores_its_target_in_one_fill_at_a_constant_price(
             assert venue.rows[r]["size"] == 0.0
     traders = cell.start.rows["account"] < cell.traders
     assert outcome.paths[0]["fills"] == np.count_nonzero(venue.rows["size"][traders] != start[traders])
+
+
+@given(protocols(), books(), blocks())
+def test_every_loss_has_a_payer_and_its_markets(protocol, book, block):
+    cell, venue, outcome = played(protocol, book, block)
+    out, dust = outcome.paths[0], 1e-9 * max(cell.gross_notional, 1.0) + 1e-5
+    winners = out["adl_shortfall"] - out["adl_gain"] - out["adl_overshoot"]
+    others = out["fund_paid"] + out["socialized_loss"] + venue.venue[0]["pool_shared"] + out["unresolved_bad_debt"]
+    assert out["bad_debt"] == pytest.approx(winners + others, abs=dust)
+    for term in MARKET_OUTCOMES:
+        if term.unit == "USD":
+            assert math.fsum(outcome.markets[0][term.name]) == pytest.approx(out[term.name], abs=dust), term.name
 
 
 def test_i5_deleveraging_pro_rata_leaves_no_dust():

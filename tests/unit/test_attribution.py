@@ -50,6 +50,15 @@ def test_a_winner_that_was_deleveraged_counts_its_losses_from_then_on():
     assert owed == pytest.approx([900.0 * 15 / 35 + 50.0, 900.0 * 20 / 35])
 
 
+def test_a_winner_that_deleveraging_leaves_owing_has_its_markets():
+    # A is long 100 X at 100 with 500: at 80 it owes 1,500, and W, short 100 X at 100 with 200 - 2,000 of an older
+    # loss, meets it at the bankruptcy price 95: 500 of gain for 1,500 less than the mark gave. W ends flat and owes.
+    book = book_of(("X",), [500.0, -1800.0], [[(0, 100.0, 100.0)], [(0, -100.0, 100.0)]], makers_equity=1e6)
+    layers = [{"rule": "adl_pro_rata", "adl_price": "bankruptcy", "adl_when": "negative_equity"}]
+    owed = debt_by_market(BOOK, layers, book, [[100.0], [80.0]], 0.0)
+    assert owed == pytest.approx([1300.0])
+
+
 def test_a_vault_counts_its_losses_from_its_takeovers_on():
     # The vault (equity 20) takes 10 X at 95 and 10 Y at 95 when both stand at 96; X falls to 92, Y to 88.
     vault = {"rule": "backstop_vault", "vault_equity": 20.0, "takeover_below": 1.0, "takeover_limit": 1e6}

@@ -148,9 +148,9 @@ def test_a_change_of_one_market_changes_one_market(quickstart):
 
 
 def test_what_followed_is_listed(plan):
-    assert "maintenance_rate" in plan.followed["leverage_cap"]
-    assert "initial_rate" in plan.followed["leverage_cap"]
-    assert "initial_rate" not in plan.followed["maintenance_to_initial_ratio"]
+    both = ("maintenance_rate", "maintenance_deduction", "initial_rate", "initial_deduction")
+    assert plan.followed["leverage_cap"] == both
+    assert plan.followed["maintenance_to_initial_ratio"] == both[:2]
     assert plan.followed["oracle_delay"] == ()
 
 

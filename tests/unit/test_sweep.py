@@ -121,6 +121,9 @@ def test_a_violated_invariant_voids_the_cell(bench, monkeypatch):
     with pytest.raises(InvariantViolation, match="I5 failed on 1 of 3 paths") as raised:
         blocks.refuse_violations(paths, 64)
     assert raised.value.value == 66
+    paths["violation"][2] = engine.NEVER_QUIET
+    with pytest.raises(InvariantViolation, match="not quiet after 10,000 rounds on 1 of 3 paths"):
+        blocks.refuse_violations(paths, 64)
 
 
 def test_a_block_without_paths_is_a_failure_in_the_receipt(bench, monkeypatch, tmp_path):

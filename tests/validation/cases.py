@@ -28,7 +28,7 @@ class Case:
     inputs: dict[str, Any]
     expected: dict[str, Any]
     tolerance: dict[str, Any]
-    scale: int = 1
+    scale: float = 1
 
     def __getitem__(self, name: str) -> Any:
         return self.inputs[name]
@@ -45,7 +45,7 @@ class Check(NamedTuple):
 Checks = Iterator[Check]
 
 
-def read_cases(folder: Path, scale: int) -> list[Case]:
+def read_cases(folder: Path, scale: float) -> list[Case]:
     """Return every case of every *.json file of a folder; a folder without cases is an error."""
     found = []
     for file in sorted(folder.glob("*.json")):

@@ -52,12 +52,12 @@ class Paths:
         return replace(self, change=change)
 
 
-def paths(model: MarketModel, count: int, years: float, steps: int, start: str | None = None) -> Paths:
+def paths(model: MarketModel, count: float, years: float, steps: int, start: str | None = None) -> Paths:
     """`count` paths of a horizon in years of 365 days, cut into equal steps."""
     horizon = years * YEAR
     scenario = parse_scenario(start or next(iter(model.regimes.states)), model.regimes.states)
     source = compose(model, scenario, markets=tuple(model.markets), horizon=horizon, step=horizon / steps, seed=SEED)
-    return Paths(source, count, horizon / steps)
+    return Paths(source, int(count), horizon / steps)
 
 
 def venue(
