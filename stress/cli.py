@@ -81,8 +81,11 @@ def explain(study: Path, *, market_data: MarketData = DATA) -> None:
     study: The study file.
     """
     from stress.design import explain as explained
+    from stress.sweep import Workbench
 
-    print(explained(_load(study, market_data)), end="")
+    loaded = _load(study, market_data)
+    accounts, seconds = Workbench(loaded).forecast()
+    print(explained(loaded, accounts=accounts, core_seconds=seconds), end="")
 
 
 @app.command

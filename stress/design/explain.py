@@ -12,7 +12,7 @@ from stress.config import Protocol, Study, show
 from stress.design.axes import effective
 from stress.design.plan import Design, plan
 from stress.kernels.venue import PathBlock
-from stress.stages import Delay, MeetsStep, Seconds, format_duration
+from stress.stages import Delay, MeetsStep, format_duration
 from stress.vocabulary import MARKET_OUTCOMES, PATH_OUTCOMES
 
 WIDTH = 110
@@ -66,6 +66,7 @@ def cost(study: Study, design: Design, accounts: int | None = None) -> Cost:
     """Return what a study takes; `accounts` of the book, where the study does not state them."""
     accounts = getattr(study.book, "accounts", None) if accounts is None else accounts
     points, cells, markets = len(design.path_points), len(design.cells), len(study.markets)
+    paths = sum(1 if point.scenario.one_path else study.paths for point in design.path_points)
     scalars = len(PATH_OUTCOMES) + markets * len(MARKET_OUTCOMES)
     per_market = {"world": 8, "depth": 8, "premium": 8, "external_premium": 8, "oracle_outage": 1}
     per_step = sum(per_market.values()) * markets + len(PathBlock._fields) - len(per_market) - 1
@@ -73,16 +74,17 @@ def cost(study: Study, design: Design, accounts: int | None = None) -> Cost:
         path_points=points,
         cells=cells,
         blocks=study.blocks,
-        account_steps=None if accounts is None else study.paths * study.steps * accounts * points * cells,
+        account_steps=None if accounts is None else paths * study.steps * accounts * cells,
         block_bytes=study.block_size * (study.steps + 1) * per_step,
         store_bytes=points * cells * study.blocks * scalars * 8,
     )
 
 
-def explain(study: Study, *, accounts: int | None = None, account_steps_per_second: float | None = None) -> str:
+def explain(study: Study, *, accounts: int | None = None, core_seconds: float | None = None) -> str:
     """Return the resolved study as text.
 
-    `accounts` of a book read from a file; a rate measured on this machine adds seconds.
+    `accounts` of the book, where the study does not state them, and the run's time on one core need the book:
+    `sweep.Workbench.forecast` has both.
     """
     design = plan(study)
     sections = [
@@ -95,7 +97,7 @@ def explain(study: Study, *, accounts: int | None = None, account_steps_per_seco
         ),
         "Axes\n" + "\n".join(_indented(_axes(design))),
         "Points\n" + "\n".join(_indented(_points(study, design))),
-        "Cost\n" + "\n".join(_indented(_cost(study, cost(study, design, accounts), account_steps_per_second))),
+        "Cost\n" + "\n".join(_indented(_cost(study, cost(study, design, accounts), core_seconds))),
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -193,13 +195,12 @@ def _points(study: Study, design: Design) -> Iterator[str]:
             yield "proposed: no cell, since the values that stay current are on no cell"
 
 
-def _cost(study: Study, found: Cost, rate: float | None) -> Iterator[str]:
+def _cost(study: Study, found: Cost, seconds: float | None) -> Iterator[str]:
     yield f"paths per path point: {study.paths:,} of {study.steps:,} steps, in blocks of {study.block_size}: {found.blocks}"
     yield f"a block of paths takes {found.block_bytes / 1e6:,.1f} MB, block scalars of the store {found.store_bytes / 1e6:,.1f} MB"
     if found.account_steps is None:
         yield "account-steps: known once the book is read"
         return
     yield f"{found.account_steps:,} account-steps if none is skipped"
-    if rate is not None:
-        seconds = Seconds(round(found.account_steps / rate))
-        yield f"{format_duration(seconds)} on one core at {rate:,.0f} account-steps per second"
+    if seconds is not None:
+        yield f"about {seconds / 60:,.1f} minutes on one core if none is skipped; most are"

@@ -58,6 +58,13 @@ def cost(study: Study, rows: int) -> tuple[float, float]:
     return _PATH_STEP_MARKET * steps * len(study.markets), _ROW_STEP * steps * rows
 
 
+def core_seconds(study: Study, plan: Design, rows: int) -> float:
+    """Return the estimated time of a whole run on one core, in seconds, compiling left out."""
+    generation, cell = cost(study, rows)
+    paths = sum(1 if point.scenario.one_path else study.paths for point in plan.path_points)
+    return paths * (generation + cell * len(plan.cells))
+
+
 def tasks(study_hash: str, shape: Layout, seconds: tuple[float, float]) -> list[Task]:
     """Return every task, blocks first, so that an interrupted run has whole blocks of all cells.
 

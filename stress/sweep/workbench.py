@@ -19,7 +19,7 @@ from stress.paths import PathSource
 from stress.scenarios import ShockSet
 from stress.sources.price_file import read_prices
 from stress.sweep.margin import initial_margin, maintenance_margin
-from stress.sweep.plan import Task, cost, layout, tasks
+from stress.sweep.plan import Task, core_seconds, cost, layout, tasks
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,15 @@ class Workbench:
 
     def tasks(self) -> list[Task]:
         """Return every task of the study."""
-        rows = self.book(self.plan.cells[0], self.source(0).initial_prices).size.size
-        return tasks(self.study.content_hash, self.layout, cost(self.study, rows))
+        return tasks(self.study.content_hash, self.layout, cost(self.study, self._first_book().size.size))
+
+    def forecast(self) -> tuple[int, float]:
+        """Return the accounts of the first cell's book, and the run's estimated seconds on one core."""
+        book = self._first_book()
+        return book.cash.size, core_seconds(self.study, self.plan, book.size.size)
+
+    def _first_book(self) -> accounts.Book:
+        return self.book(self.plan.cells[0], self.source(0).initial_prices)
 
     def check(self) -> None:
         """Compose every path source and book, so that what is wrong with a file is said before any work."""

@@ -11,6 +11,7 @@ from stress import config, design
 from stress.config import load_protocol, load_study, parse_document
 from stress.errors import StudyError
 from stress.stages import Delay, Seconds
+from stress.sweep import Workbench, cost
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 MARKETS = ("BTC", "ETH", "SOL", "DOGE")
@@ -216,9 +217,20 @@ def test_explain_marks_defaults_and_shows_time_constants_and_cost(quickstart):
     assert f"{quickstart.paths:,} of 1,440 steps, in blocks of 64: {quickstart.paths // 64}" in text
     assert f"{quickstart.paths * 1440 * 500 * 100 * 2:,} account-steps" in text
     assert "on one core" not in text
-    assert "on one core at 1,000,000 account-steps per second" in design.explain(
-        quickstart, account_steps_per_second=1e6
-    )
+    assert "about 1.5 minutes on one core if none is skipped" in design.explain(quickstart, core_seconds=90.0)
+
+
+def test_a_shock_costs_one_path_and_accounts_are_those_of_the_book(quickstart):
+    shock = {"name": "down", "shocks": {"BTC": -0.2}, "over": "10m"}
+    axes = {"axes": {}, "current": {}, "proposed": None}
+    with_shock = made(quickstart, scenarios=[*quickstart.scenarios, shock], **axes)
+    paths = 2 * quickstart.paths + 1
+    assert design.cost(with_shock, design.plan(with_shock), 7).account_steps == paths * 1440 * 7
+    bench = Workbench(with_shock)
+    accounts, seconds = bench.forecast()
+    book = bench.book(bench.plan.cells[0], bench.source(0).initial_prices)
+    assert accounts == book.cash.size > 500  # a trader with an isolated position has two
+    assert seconds == pytest.approx(paths * sum(cost(with_shock, book.size.size)))
 
 
 def test_time_constants_say_how_they_meet_the_step():
