@@ -18,14 +18,29 @@ _PUBLIC = {
     "Run": ("stress.runs", "Run"),
     "Study": ("stress.config", "Study"),
     "StressError": ("stress.errors", "StressError"),
+    "bankruptcy_price": ("stress.position_prices", "bankruptcy_price"),
     "compare": ("stress.runs", "compare"),
     "explain": ("stress.design", "explain"),
+    "fillable_price": ("stress.position_prices", "fillable_price"),
+    "liquidation_price": ("stress.position_prices", "liquidation_price"),
     "load_study": ("stress.config", "load_study"),
     "open": ("stress.runs", "open_run"),
     "run": ("stress.runs", "run"),
 }
 
-__all__ = ["Run", "StressError", "Study", "compare", "explain", "load_study", "open", "run"]
+__all__ = [
+    "Run",
+    "StressError",
+    "Study",
+    "bankruptcy_price",
+    "compare",
+    "explain",
+    "fillable_price",
+    "liquidation_price",
+    "load_study",
+    "open",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:
