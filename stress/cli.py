@@ -1,4 +1,4 @@
-"""The command line: perpstress run, explain, report, compare, verify, path, peers.
+"""The command line: perpstress run, explain, report, compare, verify, path, peers, prices.
 
 Each command imports what it needs when it runs, so that `--help` answers at once.
 """
@@ -152,6 +152,70 @@ def verify(run: Path, *, block: int | None = None, scenario: str | None = None) 
     )
     if now != stored:
         sys.exit(1)
+
+
+@app.command
+def prices(
+    files: Annotated[list[Path], cyclopts.Parameter(consume_multiple=True)],
+    *,
+    repair: Annotated[list[str] | None, cyclopts.Parameter(consume_multiple=True)] = None,
+    output: Annotated[Path | None, cyclopts.Parameter(name=["--output", "-o"])] = None,
+    symbol: str | None = None,
+    venue: str | None = None,
+    time_zone: str = "UTC",
+    each: bool = False,
+) -> None:
+    """Read files of prices, marks, funding, depth or quotes; print what they hold and their defects in one table.
+
+    Parameters
+    ----------
+    files: CSV, Parquet or JSON: tidy tables, ccxt rows, exchange klines with or without header.
+    repair: Rules, each defect=rule as the table offers them; nothing is changed without one.
+    output: Write the repaired tables to this .parquet or .csv; refused while something wrong is left.
+    symbol: Symbol of files that do not say it.
+    venue: Venue of files that do not say it.
+    time_zone: Time zone of times that state none, such as Asia/Tokyo.
+    each: One row for each series instead of one for each defect.
+    """
+    import pandas as pd
+    from rich.console import Console
+    from rich.table import Table
+
+    from stress import observations
+    from stress.sources import read
+
+    rules = observations.parse_rules(repair or [])
+    stated = observations.Reading(symbol, venue, time_zone)
+    table = Table(*observations.COLUMNS)
+    repaired, done = [], []
+    for file in files:
+        seen = read(file, stated)
+        found = observations.find(seen)
+        table.add_row(*map(str, observations.describe(seen)[:6]), style="bold")
+        for row in observations.rows(seen, found, each=each):
+            style = "red" if row.wrong and row.defect not in rules else None
+            table.add_row(*(str(cell) if cell else "" for cell in row[:6]), style=style)
+        if rules or output:
+            after, said = observations.repair(seen, rules)
+            done += [f"{file.name}: {text}" for text in said]
+            if output:
+                observations.refuse(after, observations.find(after), rules)
+            repaired.append(after)
+    Console(width=None if sys.stdout.isatty() else 180).print(table)
+    print("\n".join(done) if done or not rules else "no rule found anything to repair")
+    if output:
+        kinds = {seen.kind for seen in repaired}
+        if len(kinds) > 1:
+            raise StudyError("one table holds one kind", key="--output", value=", ".join(sorted(kinds)))
+        tidy = pd.concat([seen.table.drop(columns="row") for seen in repaired], ignore_index=True)
+        tidy = tidy.sort_values(["venue", "symbol", "ts"], kind="stable")
+        if output.suffix == ".csv":
+            tidy.to_csv(output, index=False, date_format="%Y-%m-%dT%H:%M:%S.%fZ")
+        elif output.suffix == ".parquet":
+            tidy.to_parquet(output, index=False)
+        else:
+            raise StudyError("is neither .csv nor .parquet", key="--output", value=str(output))
+        print(output)
 
 
 @app.command

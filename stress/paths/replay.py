@@ -45,7 +45,7 @@ _QUOTES = ("USD", "USDT", "USDC")
 
 @dataclass(frozen=True)
 class PriceHistory:
-    """Bars of a price file, checked by its reader (`stress.sources.price_file`).
+    """Bars of a price file, checked by its reader (`stress.observations`).
 
     table : columns ts (UTC, start of the bar), venue ('' where the file has none), symbol, open, high,
         low, close (float64, > 0), row (1-based line or row of the file); sorted by venue, symbol, ts.

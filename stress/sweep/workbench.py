@@ -17,7 +17,7 @@ from stress.config import Protocol, Study, load_study
 from stress.errors import StoreError
 from stress.paths import PathSource
 from stress.scenarios import ShockSet
-from stress.sources.price_file import read_prices
+from stress.sources import read_prices
 from stress.sweep.margin import initial_margin, maintenance_margin
 from stress.sweep.plan import Task, core_seconds, cost, layout, tasks
 

@@ -16,7 +16,7 @@ import pytest
 
 from stress import accounts, config, design
 from stress.errors import BookError, PriceFileError, StressError, StudyError
-from stress.sources.price_file import read_prices
+from stress.sources import read_prices
 
 STUDY = """\
 schema: 1
@@ -449,7 +449,7 @@ POSITION_CASES = [
     ("ann,cross,BTC,1.5,60000,10000", "ann,cross,BTC,1.5", None, 2, "cells"),
 ]
 BAR_CASES = [
-    ("symbol", "name", "missing columns", None, "has the columns"),
+    ("symbol", "name", "symbol", None, "no column symbol"),
     ("21:11:00Z", "21:11 o'clock", "ts", 3, "not a time"),
     ("95", "nan", "low", 3, "finite"),
     ("95", "-95", "low", 3, "positive"),

@@ -11,7 +11,7 @@ from stress.errors import PriceFileError, StudyError
 from stress.paths import MarketModel, PathAxes, compose
 from stress.paths.replay import is_spot, realised_volatility, visit
 from stress.scenarios import expand, parse_scenario
-from stress.sources.price_file import read_prices
+from stress.sources import read_prices
 
 HOUSE = Path(__file__).parents[2] / "configs/markets/house.yaml"
 START = pd.Timestamp("2025-10-10T20:00:00Z")

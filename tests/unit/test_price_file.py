@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from stress.errors import PriceFileError
-from stress.sources.price_file import read_prices
+from stress.sources import read_prices
 
 GOOD = """ts,venue,symbol,open,high,low,close
 2025-10-10T00:00:00Z,a,BTC,100,101,99,100
@@ -57,8 +57,9 @@ def test_rows_out_of_order_are_sorted_and_counted(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "line", "key", "message"),
     [
-        ("close\n", "last\n", None, "missing columns", "has the columns ts, symbol"),
-        ("symbol", "pair", None, "missing columns", "its columns are"),
+        ("close\n", "end\n", None, "missing columns", "is no table of market data"),
+        ("open,high", "start,high", None, "missing columns", "has the columns ts, symbol"),
+        ("symbol", "thing", None, "symbol", "has no column symbol"),
         ("2025-10-10T00:01:00Z", "10/10/2025 0:01", 3, "ts", "is not a time"),
         ("2025-10-10T00:01:00Z", "1760054460", 3, "ts", "is not a time"),
         ("2025-10-10T00:01:00Z", "", 3, "ts", "is not a time"),
@@ -110,8 +111,8 @@ def test_missing_files_and_other_formats_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
-        ("open", "100", "numeric column"),
-        ("ts", "2025-10-10", "timestamp column"),
+        ("open", "much", "not a finite number"),
+        ("ts", "soon", "is not a time"),
         ("close", np.nan, "not a finite number"),
         ("ts", pd.NaT, "is not a time"),
         ("symbol", None, "is empty"),
