@@ -186,7 +186,7 @@ def _prints(rows: pd.DataFrame, prices: Sequence[str], rule: str) -> pd.DataFram
     else:
         flags = defects.spikes(rows, prices)
     if rule == "drop" or not flags.any():
-        return rows.loc[~flags.any(axis=1)]
+        return rows.iloc[np.flatnonzero(~flags.any(axis=1))]
     values = rows[list(prices)].to_numpy(copy=True)
     neighbours = np.stack([np.roll(values, 1, axis=0), np.roll(values, -1, axis=0)])
     neighbours[0, 0], neighbours[1, -1] = values[1], values[-2]
