@@ -534,16 +534,15 @@ def _liquidation(
 
     @kernel
     def close_row(v, a, r, quantity, bankruptcy, value, requirement, t):
-        """Return (anything filled?, USD of loss left open because the fund's balance was too small)."""
+        """Return (anything filled?, USD of loss left open for the fund's balance, the same for a cap of a rule)."""
         done, limit = offer(v, a, r, quantity, bankruptcy, value, requirement, t)
-        if covers and limit == BALANCE:
-            return done, max(0.0, v.rows[r]["size"] * (bankruptcy - v.markets[v.rows[r]["market"]]["mark"]))
-        return done, 0.0
+        left = max(0.0, v.rows[r]["size"] * (bankruptcy - v.markets[v.rows[r]["market"]]["mark"]))
+        return done, left if covers and limit == BALANCE else 0.0, left if limit == CAP else 0.0
 
     @kernel
     def liquidate(v, a, t):
         attribute_loss(v, a, maintenance)
-        done, left_open = False, 0.0
+        done, short, capped = False, 0.0, 0.0
         for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
             if v.rows[r]["size"] == 0.0 or is_blocked(v, v.rows[r]["market"], t, LIQUIDATE):
                 continue
@@ -559,10 +558,12 @@ def _liquidation(
                 quantity = sale(v, a, r, value, requirement, t)
             quantity = min(quantity, market["order_cap"] / market["mark"])
             if quantity > 0.0:
-                filled, left = close_row(v, a, r, quantity, bankruptcy, value, requirement, t)
+                filled, left_short, left_capped = close_row(v, a, r, quantity, bankruptcy, value, requirement, t)
                 done = done or filled
-                left_open += left
-        record_passed(v, a, BALANCE, left_open)
+                short += left_short
+                capped += left_capped
+        record_passed(v, a, BALANCE, short)
+        record_passed(v, a, CAP, capped)
         return done
 
     @kernel
@@ -571,8 +572,9 @@ def _liquidation(
         attribute_loss(v, a, maintenance)
         value, requirement = assess(v, a, maintenance)
         bankruptcy = bankruptcy_price(v, r, value, requirement, maintenance)
-        done, left_open = close_row(v, a, r, quantity, bankruptcy, value, requirement, t)
-        record_passed(v, a, BALANCE, left_open)
+        done, short, capped = close_row(v, a, r, quantity, bankruptcy, value, requirement, t)
+        record_passed(v, a, BALANCE, short)
+        record_passed(v, a, CAP, capped)
         return done
 
     return liquidate, unwind_row

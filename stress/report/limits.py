@@ -91,6 +91,7 @@ def _anchor_words(name: str, scenario: Any) -> str:
 
 def _paths(reading: Reading) -> Iterator[str]:
     study = reading.study
+    shares = {reading.impact_share(scenario) > 0 for scenario in reading.scenarios if scenario.kind == "replay"}
     for scenario in reading.scenarios:
         if scenario.kind == "replay":
             share = reading.impact_share(scenario)
@@ -103,6 +104,9 @@ def _paths(reading: Reading) -> Iterator[str]:
             yield f"{scenario.name} is one historical path{changes}; an outcome and not a probability; {history}."
         if scenario.kind == "anchors":
             yield _anchor_words(scenario.name, reading.scenario(scenario))
+    if shares and len(shares) == 1:
+        other = "without own impact (0)" if True in shares else "at the venue's share of flow"
+        yield f"History was replayed one way only; the other bound is a run {other}: see `impact_share`."
     if reading.path_axes:
         at = ", ".join(
             f"{axis_label(n)} {axis_value(n, reading.plan.path_axes[n][i])}" for n, i in reading.neutral.items()

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from stress import engine
-from stress.kernels.venue import LIQUIDATE
 from tests.venues import book_of, one_market_book, one_market_paths, paths_of, protocol_of, run_one
 
 pytestmark = pytest.mark.interpreted
@@ -74,24 +73,3 @@ def test_a_fee_that_the_vault_earns_hides_none_of_what_takeovers_cost_it():
     _, out = run_one(protocol_of(waterfall=NO_FUND, execution=execution, fees=fees), book, block)
     assert out["provider_default_loss"] == pytest.approx(10.0 * (95.0 - 90.0))
     assert out["backstop_pnl"] == pytest.approx(-50.0 + 0.001 * 10.0 * 99.0)
-
-
-@pytest.mark.parametrize("falls", [[0.3], [0.1, 0.1, 0.1], [0.02] * 20])
-def test_a_frozen_oracle_and_a_blocked_venue_lose_no_less_than_a_free_run_without_impact(falls):
-    # A crash that hides its losses for its whole length is no way out of them.
-    sizes = [100.0, 100.0, 100.0, -80.0]
-    book = one_market_book([2000.0, 900.0, 600.0, 1000.0], sizes, [100.0] * 4, makers_equity=20_000.0)
-    world = 100.0 * np.cumprod([1.0, *(1.0 - fall for fall in falls)])
-    layers = [
-        {"rule": "insurance_fund", "insurance_fund": 200.0},
-        {"rule": "adl_pro_rata", "adl_price": "bankruptcy"},
-        {"rule": "socialized_loss"},
-    ]
-    free = run_one(protocol_of(waterfall=layers), book, one_market_paths(world))[1]
-    frozen = one_market_paths(world, oracle_outage=1, venue_outage=LIQUIDATE)
-    hidden = run_one(protocol_of(waterfall=layers), book, frozen)[1]
-    assert hidden["liquidated_notional"] == 0.0
-    assert hidden["mutualised_loss"] >= free["mutualised_loss"]
-    lost = 100.0 * (100.0 - world[-1])
-    owed = sum(max(0.0, lost - cash) for cash in (2000.0, 900.0, 600.0))
-    assert hidden["mutualised_loss"] == pytest.approx(owed - 200.0)

@@ -484,6 +484,16 @@ def test_a_replay_is_an_outcome_and_not_a_probability(in_a_folder_with_prices):
     assert "Every cell on these paths" in words
 
 
+@pytest.mark.parametrize(
+    ("shares", "other"), [([0], "at the venue's share"), ([0.3], "without own impact"), ([0, 0.3], "")]
+)
+def test_a_replay_run_one_way_only_says_so(in_a_folder_with_prices, shares, other):
+    run = make_run({"scenarios": [REPLAY | {"impact_share": shares}]} | SMALL, trace=traced)
+    words = str(limits.section(Reading(run)).blocks)
+    assert ("replayed one way only" in words) == bool(other)
+    assert other in words
+
+
 def test_a_replay_beside_regimes_keeps_the_probabilities_of_the_regimes(in_a_folder_with_prices):
     run = make_run({"scenarios": ["panic", REPLAY]} | SMALL, trace=traced)
     given, text = said(run)

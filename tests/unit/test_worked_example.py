@@ -193,3 +193,20 @@ def test_each_limit_records_the_whole_account_once():
     assert out["passed_balance"] == pytest.approx(600.0)
     assert out["passed_eligibility"] == pytest.approx(600.0)
     assert out["unresolved_bad_debt"] == pytest.approx(600.0)
+
+
+@pytest.mark.parametrize(
+    ("fund", "depth", "limits"),
+    [
+        ({"insurance_fund": 1e6, "fund_cap_per_market": 200.0}, np.inf, {"cap": 150.0}),
+        ({"insurance_fund": 1e6}, 0.0, {"cap": 300.0}),  # a book without depth
+        ({"insurance_fund": 200.0}, np.inf, {"balance": 150.0}),
+    ],
+)
+def test_what_the_book_could_not_take_names_its_limit(fund, depth, limits):
+    # A's 100 contracts are each 3 below its bankruptcy price. A fund that pays 200 covers 50 of them at 91.
+    layers = [{"rule": "insurance_fund", **fund}, *waterfall(0.0)[1:]]
+    block = crash()._replace(depth=np.full((1, 2, 1), depth))
+    _, out = run_one(protocol_of(waterfall=layers), book(), block)
+    found = {name: out[f"passed_{name}"] for name in ("balance", "cap", "eligibility", "time") if out[f"passed_{name}"]}
+    assert found == pytest.approx(limits)
