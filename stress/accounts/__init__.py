@@ -1,4 +1,4 @@
-"""Books of accounts: synthetic or read from a snapshot, and how their traders respond to new terms."""
+"""Books of accounts: synthetic or read from a snapshot."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pydantic import Field
 
 from stress.accounts.book import KINDS, Book, InitialMargin, summary
 from stress.accounts.reshaping import reshape
-from stress.accounts.responses import RESPONSES, isolate, respond
 from stress.accounts.snapshot import SnapshotBook, read_snapshot
 from stress.accounts.synthetic import SyntheticBook, make_synthetic
 
@@ -62,14 +61,11 @@ def make_book(
 
 __all__ = [
     "KINDS",
-    "RESPONSES",
     "Book",
     "BookSpec",
     "InitialMargin",
     "SnapshotBook",
     "SyntheticBook",
-    "isolate",
     "make_book",
-    "respond",
     "summary",
 ]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from stress import accounts, design, engine, grid, paths
+from stress import accounts, design, engine, grid, paths, traders
 from stress.config import Protocol, Study, load_study
 from stress.errors import StoreError
 from stress.paths import PathSource
@@ -118,7 +118,7 @@ class Workbench:
         """
         study, cell, prices = self.study, self.plan.cells[index], self.source(point).initial_prices
         proposed = self._initial_margin(cell.protocol)
-        book = accounts.respond(
+        book = traders.respond(
             self.book(cell, prices),
             cell.response,
             prices=prices,
@@ -127,7 +127,7 @@ class Workbench:
             changed_markets=np.array(cell.changed_markets),
         )
         if cell.margin_mode == "isolated":
-            book = accounts.isolate(book, proposed, prices)
+            book = traders.isolate(book, proposed, prices)
         built = engine.build_cell(cell.protocol, book, prices=prices, step=study.step)
         interest = float(built.open_interest.sum())
         constants = {
@@ -150,7 +150,7 @@ class Workbench:
         study, cell, prices = self.study, self.plan.cells[index], self.source(point).initial_prices
         book = self.book(cell, prices)
         if cell.margin_mode == "isolated":
-            book = accounts.isolate(book, self._initial_margin(cell.base), prices)
+            book = traders.isolate(book, self._initial_margin(cell.base), prices)
         price = prices[book.row_market]
         margin = maintenance_margin(cell.protocol, study.markets, study.step)(book.row_market, book.size, price)
         requirement = book.per_account(margin)

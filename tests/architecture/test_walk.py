@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import re
 import sys
 import threading
+import tomllib
 from pathlib import Path
 
 import stress
@@ -20,6 +22,12 @@ def told() -> list[str]:
     """Return the functions of the walk, in the page's order."""
     page = (ROOT / "ARCHITECTURE.md").read_text().partition("## The walk of `leverage_cap`")[2].partition("\n## ")[0]
     return re.findall(r"^\| \d+ \| `([a-z]+\.[a-z_]+)` \|", page, re.MULTILINE)
+
+
+def floors() -> list[str]:
+    """Return the modules from the lowest floor to the highest."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    return next(contract for contract in contracts if contract["id"] == "floors")["layers"][::-1]
 
 
 def test_the_walk_of_leverage_cap_is_as_told(tmp_path):
@@ -53,5 +61,7 @@ def test_the_walk_of_leverage_cap_is_as_told(tmp_path):
         sys.setprofile(None)
         threading.setprofile(None)
     assert list(entered) == functions
+    modules = [module for module, _ in itertools.groupby(name.split(".")[0] for name in functions)]
+    assert modules == sorted(set(modules), key=floors().index)  # each once, in floor order
     assert set(list(entered.values())[1:]) <= HANDS  # the first is called by whoever has a file
     assert run.data.leverage_cap.values.tolist() == [10, 20, 25, 40, 50]

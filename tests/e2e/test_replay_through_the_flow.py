@@ -23,9 +23,10 @@ DELEVERAGING = re.compile(r"First auto-deleveraging: (\S+ \S+) UTC")
 
 @pytest.mark.parametrize("name", ["replay_2025_10_10", "replay_2025_10_10_hyperliquid"])
 def test_the_day_from_price_file_to_report(name, market_data, tmp_path):
+    study = ROOT / f"configs/studies/{name}.yaml"
+    options = ["--market-data", market_data.resolve(), "--results", tmp_path / "results", "--workers", "1"]
     done = subprocess.run(
-        [sys.executable, "-m", "flows.sweep_flow", str(ROOT / f"configs/studies/{name}.yaml")]
-        + ["--market-data", str(market_data.resolve()), "--results", str(tmp_path / "results"), "--workers", "1"],
+        [sys.executable, "-m", "flows.sweep_flow", study, *options],
         env={**os.environ, "PREFECT_HOME": str(tmp_path / "prefect")},
         cwd=ROOT,
         capture_output=True,

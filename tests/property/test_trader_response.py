@@ -6,7 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stress.accounts import RESPONSES, Book, isolate, respond
+from stress.accounts import Book
+from stress.config import RESPONSES
+from stress.traders import isolate, respond
 
 PRICES = np.array([60_000.0, 3_000.0, 150.0])
 ARRAYS = ("trader", "kind", "isolated", "cash", "row_start", "row_market", "size", "entry_price")

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from stress.accounts import RESPONSES, Book, BookSpec, SyntheticBook, isolate, make_book, respond, summary
+from stress.accounts import Book, BookSpec, SyntheticBook, make_book, summary
+from stress.config import RESPONSES
 from stress.errors import BookError
+from stress.traders import isolate, respond
 
 MARKETS = ("BTC", "ETH", "SOL", "XRP")
 PRICES = np.array([60_000.0, 3_000.0, 150.0, 0.6])

@@ -12,10 +12,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from stress.accounts.book import Book, InitialMargin
+from stress.accounts import Book, InitialMargin
+from stress.config import RESPONSES
 from stress.errors import BookError, did_you_mean
-
-RESPONSES = ("keep_utilisation", "shrink_positions", "add_collateral")
 
 # A requirement within this relative distance of its target counts as equal to it.
 TOLERANCE = 1e-12
