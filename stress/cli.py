@@ -6,6 +6,7 @@ Each command imports what it needs when it runs, so that `--help` answers at onc
 from __future__ import annotations
 
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,7 @@ REFUSED = 2  # exit code of a StressError
 
 app = cyclopts.App(
     name="perpstress",
+    version=lambda: metadata.version("perpstress"),
     help="Stress-test the risk parameters of a perpetual-futures venue.",
     version_flags=["--version"],
     help_on_error=False,

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -200,6 +201,7 @@ def test_the_command_line(finished, tmp_path, capsys):
         out = capsys.readouterr()
         return out.err if code == 2 else out.out
 
+    assert said("--version").strip() == metadata.version("perpstress")
     assert "the same" in said("verify", folder, "--block", "1")
     assert "is not a block of the run" in said("verify", folder, "--block", "7", code=2)
     assert "did you mean panic?" in said("verify", folder, "--scenario", "panik", code=2)
