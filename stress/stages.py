@@ -368,7 +368,8 @@ class Mechanism:
     name : the value of `rule:` in a protocol file; also the name of the module.
     kernels : the functions that the stage demands, by the names in `CONTRACTS`.
     state : memory the engine allocates and resets on every path.
-    on_fill : on_fill(v, a, r, quantity, price, t), called after every executed fill.
+    on_fill : on_fill(v, a, r, quantity, price, t), called after every fill at a venue of the execution stage
+        (deleveraging closes contracts without one).
     pending, next_event, advance, bound : for engines that skip steps; None disables skipping
         for what the mechanism touches. `every_step` marks memory that both engines run each step.
     """
