@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise, product
 from pathlib import PurePath
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -50,8 +50,10 @@ Positive = Annotated[float, Field(gt=0)]
 class _Entry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
 
-    # Whether there is one path only: an outcome, not a probability.
-    one_path: ClassVar[bool] = True
+    @property
+    def one_path(self) -> bool:
+        """Whether there is one path only: an outcome, not a probability."""
+        return True
 
 
 class RegimeScenario(_Entry):
@@ -60,11 +62,15 @@ class RegimeScenario(_Entry):
     The chain runs free after t = 0; `held` pins it.
     """
 
-    one_path: ClassVar[bool] = False
     kind: Literal["regime"] = "regime"
     name: str
     start: str
     held: bool = False
+
+    @property
+    def one_path(self) -> bool:
+        """Paths are drawn: as many as the study asks for."""
+        return False
 
     @model_validator(mode="after")
     def _held_needs_a_state(self) -> Self:
@@ -170,16 +176,18 @@ Speed = Annotated[
 
 
 class ShockScenario(_Entry):
-    """One deterministic path: flat, then a log-linear move `over` a time, then flat.
+    """A stated move: flat, then log-linear `over` a time, then flat; one deterministic path.
 
     `shocks`: simple return of each market (-0.3 = down 30 %). Markets not named stand still, or take the log
     move of the one named market: times their jump betas over its own (`others: by_beta`), as it is (`same`) or
     with the other sign (`opposite`). `over: step` is one step of the study. From `at` on, depth is multiplied
-    by `depth`; oracle and venue fail as stated.
+    by `depth`; oracle and venue fail as stated. `on`: a regime of the market model; the move then comes on top of
+    its paths (`stationary`: of any day), so that there are many paths, and probabilities given the move.
     """
 
     kind: Literal["shock"] = "shock"
     name: str
+    on: str | None = None
     shocks: dict[str, Annotated[float, Field(gt=-1)]] = Field(min_length=1)
     others: Literal["still", "by_beta", "same", "opposite"] = "still"
     at: Annotated[Exact, Field(ge=0)] = Field(default="0s", validate_default=True)
@@ -187,6 +195,16 @@ class ShockScenario(_Entry):
     depth: Annotated[float, Field(gt=0)] = 1.0
     oracle_outage: Between | None = None
     venue_outage: VenueOutage | None = None
+
+    @property
+    def one_path(self) -> bool:
+        """Whether nothing but the stated move happens."""
+        return self.on is None
+
+    @property
+    def alone(self) -> str | None:
+        """The market that moves while the shock leaves every other one as it is, if it is only one."""
+        return next(iter(self.shocks)) if len(self.shocks) == 1 and self.others == "still" else None
 
     @model_validator(mode="after")
     def _others_follow_one(self) -> Self:
@@ -291,7 +309,6 @@ class AnchorScenario(_Entry):
     price less 1. `begins` is the time of the event's start in UTC; `sources` are named by the values.
     """
 
-    one_path: ClassVar[bool] = False
     kind: Literal["anchors"] = "anchors"
     name: str
     title: str
@@ -304,6 +321,11 @@ class AnchorScenario(_Entry):
     oracle_outages: tuple[StaleOracle, ...] = ()
     history: History | None = None
     sources: dict[str, str]
+
+    @property
+    def one_path(self) -> bool:
+        """Paths are drawn: as many as the study asks for."""
+        return False
 
     @property
     def lasts(self) -> float:
@@ -371,12 +393,10 @@ def parse_scenario(entry: str | Mapping[str, Any], known_regimes: Collection[str
         raise StudyError(
             first["msg"].removeprefix("Value error, "), key=key, value=first["input"], fix=_fix(kind, first)
         ) from None
-    if isinstance(scenario, RegimeScenario) and scenario.start not in starts:
+    start = getattr(scenario, "on" if isinstance(scenario, ShockScenario) else "start", None)
+    if start is not None and start not in starts:
         raise StudyError(
-            "is not a regime of the market model",
-            key="scenarios",
-            value=scenario.start,
-            fix=did_you_mean(scenario.start, starts),
+            "is not a regime of the market model", key="scenarios", value=start, fix=did_you_mean(start, starts)
         )
     return scenario
 

@@ -13,7 +13,7 @@ from stress.config import MARGIN_MODES, PATH_AXES, RESPONSES, Protocol, Study, s
 from stress.design.axes import addressed, effective, parameters, with_axis
 from stress.errors import StudyError, did_you_mean
 from stress.paths import PathAxes
-from stress.scenarios import Scenario, expand
+from stress.scenarios import Scenario, ShockScenario, expand
 from stress.stages import Seconds, Stage
 
 _CHOICES = {"traders": RESPONSES, "margin_mode": MARGIN_MODES}
@@ -70,6 +70,12 @@ class Design:
     current: tuple[Protocol, ...]
     resolved: Mapping[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
     followed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def shocked(self) -> dict[str, str]:
+        """The market that a scenario moves alone, by the scenario's name; scenarios that move more are left out."""
+        found = {str(p.values["scenario"]): p.scenario for p in self.path_points}
+        return {name: s.alone for name, s in found.items() if isinstance(s, ShockScenario) and s.alone}
 
     @property
     def path_shape(self) -> tuple[int, ...]:

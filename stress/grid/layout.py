@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from stress.errors import StoreError
 from stress.grid.terms import CELL_TERMS
 
-_OWN_NAMES = {"paths", "failed", "market", "block", "component", "bin", "bin_edge", "row"}
+_OWN_NAMES = {"paths", "failed", "market", "block", "component", "bin", "bin_edge", "row", "shock"}
 _OWN_NAMES |= {term.name for term in CELL_TERMS}
 
 

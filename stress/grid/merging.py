@@ -14,7 +14,7 @@ import xarray as xr
 
 from stress.grid.layout import Layout, Piece
 from stress.grid.records import Record, array_hash
-from stress.grid.terms import AVERAGED, BIN_EDGES, CELL_TERMS, EVENTS, LOSS_TERMS, describe
+from stress.grid.terms import AVERAGED, BIN_EDGES, BY_MARKET, CELL_TERMS, EVENTS, LOSS_TERMS, describe
 from stress.vocabulary import MARKET_OUTCOMES, PATH_OUTCOMES, Term
 
 LOSS_ROWS = 1_000_000  # rows of the group `losses`, over the whole run
@@ -89,6 +89,10 @@ def merge(layout: Layout, pieces: Iterable[tuple[Piece, Record]]) -> tuple[xr.Da
         )
     for index, term in enumerate(MARKET_OUTCOMES):
         build.add(f"mean_{term.name}_by_market", market_means[..., index, :], ("market",), term, "mean over paths: ")
+        if term in BY_MARKET:
+            blocked = market_sums[..., index, None, :]
+            name = f"block_sum_{term.name}_by_market"
+            build.add(name, blocked, ("block", "component", "market"), term, "sum over the block: ")
     for index, term in enumerate(CELL_TERMS):
         build.add(term.name, constants[..., index], (), term)
     data = build.dataset

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stress.vocabulary import PATH_OUTCOMES, Term
+from stress.vocabulary import MARKET_OUTCOMES, PATH_OUTCOMES, Term
 
 NOMINAL_WEIGHT = 1 << 32
 
@@ -16,6 +16,12 @@ EVENTS: tuple[Term, ...] = (
 )  # fmt: skip
 AVERAGED: tuple[Term, ...] = tuple(
     term for term in PATH_OUTCOMES if (term.dtype == "f8" and term.name != "ledger_residual") or term.unit == "accounts"
+)
+# Market by market, the sums of each block are kept too: they give intervals, and differences on the same paths.
+BY_MARKET: tuple[Term, ...] = tuple(
+    term
+    for term in MARKET_OUTCOMES
+    if term.name in ("mutualised_loss", "bad_debt", "adl_notional", "liquidated_notional")
 )
 CELL_TERMS: tuple[Term, ...] = (
     Term("open_interest", "f8", "USD", ">= 0", "open interest carried at t = 0, long side, at the marks", "sweep"),

@@ -208,6 +208,7 @@ class PathSource:
     initial_prices : (m,) float64, W at t = 0 in USD. paths_available : None = any number; 1 for a replay
     or a shock. terms : of the layers, or of anchors. impact_scale : share by which a replay scales own
     impact; already in its depth (D / share). report : what a replay met in its price file, else None.
+    overlay : the one path of a shock that comes on top of every path, else None.
     """
 
     scenario: Any
@@ -220,6 +221,7 @@ class PathSource:
     fixed: PathBlock | None = None
     impact_scale: float = 1.0
     report: PriceReport | None = None
+    overlay: PathBlock | None = None
 
     @property
     def paths_available(self) -> int | None:
@@ -244,7 +246,7 @@ class PathSource:
         world, depths, premiums = np.empty(shape), np.empty(shape), np.empty(shape)
         regime = np.empty(shape[:2], np.int8)
         _generate(self.keys, self.terms, _scratch(self.terms), first_path, world, depths, premiums, regime)
-        return PathBlock(
+        block = PathBlock(
             first_path=first_path,
             world=world,
             depth=depths,
@@ -254,6 +256,7 @@ class PathSource:
             venue_outage=np.zeros(shape[:2], np.uint8),
             regime=regime,
         )
+        return block if self.overlay is None else shock.on_top(self.overlay, block)
 
 
 def _steps(model: MarketModel, horizon: float, step: float) -> int:
@@ -318,11 +321,18 @@ def compose(
         return PathSource(scenario, tuple(markets), step, steps, prices, keys, terms)
     beta = np.array([market.jump_beta for market in model.markets.values()])
     if isinstance(scenario, ShockScenario):
+        one = np.ones(len(markets))  # on top of paths a shock is factors
         block = shock.build(
-            scenario, markets=markets, known=known, beta=beta, prices=prices, depth=depth_usd / prices,
-            steps=steps, step=step,
+            scenario, markets=markets, known=known, beta=beta, prices=one if scenario.on else prices,
+            depth=one if scenario.on else depth_usd / prices, steps=steps, step=step,
         )  # fmt: skip
-        return PathSource(scenario, tuple(markets), step, steps, prices, keys, None, block)
+        if scenario.on is None:
+            return PathSource(scenario, tuple(markets), step, steps, prices, keys, None, block)
+        terms = _terms(
+            model, RegimeScenario(name=scenario.on, start=scenario.on), of, [known.index(name) for name in markets],
+            prices, depth_usd, steps, step, axes,
+        )  # fmt: skip
+        return PathSource(scenario, tuple(markets), step, steps, prices, keys, terms, overlay=block)
     sigma = np.array([market.volatility for market in of]) / np.sqrt(diffusion.YEAR)
     phi, floor = (model.depth.phi, model.depth.floor) if model.depth else (0.0, 0.0)
     if isinstance(scenario, AnchorScenario):

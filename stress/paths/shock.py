@@ -1,7 +1,10 @@
-"""Deterministic shock: one path, flat, then a log-linear move, then flat; oracle and venue fail as stated.
+"""Deterministic shock: flat, then a log-linear move, then flat; oracle and venue fail as stated.
+
+One path, or on top of every path of the market model.
 
 Equations    ln W_i(t) = ln W_i(0) + ln(1 + x_i) clip((t - at) / over, 0, 1); depth = D0 before `at`,
-             D0 x multiple from `at` on; premium 0.
+             D0 x multiple from `at` on; premium 0. On top of paths: W and depth are multiplied by the
+             shock's W_i(t) / W_i(0) and depth / D0; premiums stay those of the paths.
 Parameters   `stress.scenarios.ShockScenario`: size, speed (`over`), breadth (`shocks`, `others`),
              liquidity (`depth`), frozen oracle, outage of the venue.
 Calibration  none: a shock is chosen, not fitted.
@@ -93,4 +96,15 @@ def build(
         oracle_outage=oracle,
         venue_outage=venue,
         regime=np.full(shape[:2], -1, np.int8),
+    )
+
+
+def on_top(overlay: PathBlock, block: PathBlock) -> PathBlock:
+    """Return the paths of a block with a shock on top of each: `overlay` was built at prices and depth of 1."""
+    count = len(block.world)
+    return block._replace(
+        world=block.world * overlay.world,
+        depth=block.depth * overlay.depth,
+        oracle_outage=np.repeat(overlay.oracle_outage, count, axis=0),
+        venue_outage=np.repeat(overlay.venue_outage, count, axis=0),
     )

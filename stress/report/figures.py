@@ -162,7 +162,7 @@ def heat_map(
 def _draw_cell(axes: Any, x: int, y: int, cell: HeatCell, fill: tuple[float, ...]) -> None:
     from matplotlib.patches import Rectangle
 
-    ink = "white" if 0.299 * fill[0] + 0.587 * fill[1] + 0.114 * fill[2] < 0.5 else "black"
+    ink = _ink_on(fill)
     corner, box = (x - 0.5, y - 0.5), None
     axes.add_patch(Rectangle(corner, 1, 1, facecolor=fill, edgecolor="white", linewidth=0.8))
     if cell.straddles:
@@ -185,6 +185,46 @@ def _border(above: Sequence[Sequence[bool]]) -> Iterable[tuple[tuple[float, floa
                 yield (x + 0.5, x + 0.5), (y - 0.5, y + 0.5)
             if y + 1 < len(above) and here != above[y + 1][x]:
                 yield (x - 0.5, x + 0.5), (y + 0.5, y + 0.5)
+
+
+def matrix(
+    title: str,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    values: np.ndarray,
+    words: Callable[[float], str],
+    limits: tuple[float, float],
+) -> Panel:
+    """Return amounts by shocked market (rows, the first on top) and market (columns); limits below 0: a signed scale."""
+
+    def draw(axes: Any) -> None:
+        import matplotlib as mpl
+        from matplotlib.colors import Normalize
+        from matplotlib.patches import Rectangle
+
+        low, high = limits if limits[1] > limits[0] else (limits[0], limits[0] + 1.0)
+        scale, colours = Normalize(low, high), mpl.colormaps["PuOr_r" if low < 0 else _RISK_COLOURS]
+        for y, x in np.ndindex(values.shape):
+            value = float(values[y, x])
+            fill = colours(scale(value)) if np.isfinite(value) else (1.0, 1.0, 1.0, 1.0)
+            own = rows[y] == columns[x]
+            edge = {"edgecolor": "black", "linewidth": 1.8, "zorder": 3} if own else {"edgecolor": "white"}
+            axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=fill, **edge))
+            said = words(value).removesuffix(f"{NBSP}USD") if np.isfinite(value) else "failed"
+            axes.text(x, y, said, ha="center", va="center", color=_ink_on(fill), size=9.5, zorder=4)
+        axes.set(xlim=(-0.54, len(columns) - 0.46), ylim=(len(rows) - 0.46, -0.54))
+        axes.set_xticks(range(len(columns)), columns)
+        axes.set_yticks(range(len(rows)), rows)
+        axes.set(xlabel="market", ylabel="shock in")
+        axes.set_title(title, wrap=True)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+
+    return Panel(draw, (1.0 + 0.78 * max(len(columns), 3), 1.0 + 0.52 * max(len(rows), 2)))
+
+
+def _ink_on(fill: tuple[float, ...]) -> str:
+    return "white" if 0.299 * fill[0] + 0.587 * fill[1] + 0.114 * fill[2] < 0.5 else "black"
 
 
 class Curve(NamedTuple):

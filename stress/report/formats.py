@@ -106,6 +106,18 @@ def usd_interval(mean: float, standard_error: float) -> str:
     return f"{usd(mean)} ({_scaled(low)}{DASH}{_scaled(mean + half)})"
 
 
+def signed_usd(value: float) -> str:
+    """Return a change of money, its sign always shown."""
+    return f"{'+' if value > 0 else ''}{usd(value)}"
+
+
+def signed_usd_bounds(value: float, low: float, high: float) -> str:
+    """Return a change of money with its bounds, or alone where there are none."""
+    if not math.isfinite(low):
+        return signed_usd(value) if math.isfinite(value) else "failed"
+    return f"{signed_usd(value)} ({'+' if low > 0 else ''}{_scaled(low)} to {'+' if high > 0 else ''}{_scaled(high)})"
+
+
 def usd_bounds(value: float, low: float, high: float) -> str:
     """Return an amount with its bounds."""
     return f"{usd(value)} ({_scaled(low)}{DASH}{_scaled(high)})" if math.isfinite(value) else "not available"

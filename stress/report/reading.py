@@ -202,8 +202,11 @@ class Reading:
         scenario = self._named(name)
         if scenario.kind == "replay":
             return ScenarioView(index, name, scenario.kind, "on one historical path", None, True)
-        if scenario.kind == "shock":
+        if scenario.kind == "shock" and scenario.one_path:
             return ScenarioView(index, name, scenario.kind, "on one stated path", None, True)
+        if scenario.kind == "shock":
+            start = "a day drawn at random" if scenario.on == STATIONARY else f"a day that starts in {scenario.on}"
+            return ScenarioView(index, name, scenario.kind, f"given the stated move, on top of {start}", None, False)
         if scenario.kind == "anchors":
             return ScenarioView(index, name, scenario.kind, "on anchor paths, not historical data", None, False)
         if scenario.start == STATIONARY:

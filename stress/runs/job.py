@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from stress import config, grid, measures, provenance, sweep
+from stress import config, contagion, grid, measures, provenance, sweep
 from stress.errors import StressError
 from stress.grid import Piece
 from stress.runs.finished import Run, open_run
@@ -142,7 +142,7 @@ def finalize(place: Place, swept: Swept, *, seconds_before: float = 0.0) -> Run:
         ]
         if not int(data["paths"].max()):
             raise StressError("every cell failed: " + (failures[0] if failures else "no block was computed"))
-        data = measures.estimate(data, losses)
+        data = contagion.extend(measures.estimate(data, losses), bench.plan.shocked)
         data.attrs |= _attributes(bench, failures)
         data.attrs["result_hash"] = grid.result_hash(data, losses)
         grid.write(working / "grid.zarr", data, losses)
