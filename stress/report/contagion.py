@@ -113,7 +113,11 @@ def _figure(reading: Reading, number: int, family: str, shocks: Sequence[_Shock]
         panels.append(figures.matrix(title, rows, reading.study.markets, change, signed_usd, (-most, most)))
     table = Table(
         "Every pair of markets",
-        ("shock in", "market", *(f"{words}, {what}" for words in _MEASURES.values() for what in (*MODES, "difference"))),
+        (
+            "shock in",
+            "market",
+            *(f"{words}, {what}" for words in _MEASURES.values() for what in (*MODES, "difference")),
+        ),
         tuple(_pairs(reading, shocks)),
         folded=True,
     )

@@ -88,7 +88,9 @@ def test_a_shock_on_top_multiplies_every_path_and_nothing_else(at):
     factor = 0.7 ** np.clip((minute - start) / 10, 0, 1)
     np.testing.assert_allclose(shocked.world[..., 0], plain.world[..., 0] * factor, rtol=1e-14)
     np.testing.assert_array_equal(shocked.world[..., 1], plain.world[..., 1])
-    np.testing.assert_allclose(shocked.depth, plain.depth * np.where(minute >= start, 0.5, 1.0)[None, :, None], rtol=1e-14)
+    np.testing.assert_allclose(
+        shocked.depth, plain.depth * np.where(minute >= start, 0.5, 1.0)[None, :, None], rtol=1e-14
+    )
     np.testing.assert_array_equal(shocked.premium, plain.premium)
     assert shocked.first_path == 5
 
