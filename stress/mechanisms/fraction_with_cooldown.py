@@ -5,7 +5,8 @@ Formula      notional > full_below and no cooldown running: fraction x |size|, a
              the fill; else, or while it runs, |size| (or nothing, with during_cooldown: wait).
 Source       Hyperliquid docs, liquidations.md (2026-08-22): 20 % above 100,000 USDC, 30 s, then the whole.
 Invariants   closes no more than what is open; the cooldown is per account.
-Limits       a cooldown shorter than the step is rounded up to one step.
+Limits       a cooldown shorter than the step is rounded up to one step. A position worth less than the smallest
+             amount that venues book (kernels.venue.QUANTUM) is closed whole: parts of parts would never end.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Literal
 from pydantic import Field
 
 from stress.kernels.jit import kernel
+from stress.kernels.venue import QUANTUM
 from stress.stages import Mechanism, MechanismParameters, RoundedUp, Seconds, Stage, StateField
 
 
@@ -36,7 +38,7 @@ def quantity(v, a, r, equity, requirement, bankruptcy_price, t, maintenance, fee
     # Orders of one round go out together: a fill of this round binds only the rounds after it.
     if running and v.accounts[a]["cooldown_round"] != v.venue[0]["round"]:
         return 0.0 if terms["during_cooldown"] == 1 else abs(v.rows[r]["size"])
-    if abs(v.rows[r]["size"]) * v.markets[m]["mark"] > terms["full_below"]:
+    if abs(v.rows[r]["size"]) * v.markets[m]["mark"] > max(terms["full_below"], QUANTUM):
         return terms["fraction"] * abs(v.rows[r]["size"])
     return abs(v.rows[r]["size"])
 

@@ -342,7 +342,7 @@ class Twin:
             until, since = self.cooling.get(a, (-1, -1))
             if until > t and since != self.rounds:
                 return F(0) if rule.during_cooldown == "wait" else size
-            whole = not self.below(F(rule.full_below), size * self.mark[m])
+            whole = not self.below(max(F(rule.full_below), F(QUANTUM)), size * self.mark[m])
             return size if whole else F(rule.fraction) * size
         if rule.rule == "full_size":
             return size

@@ -60,6 +60,15 @@ def test_without_a_cooldown_fifths_follow_round_by_round_until_the_rest_is_small
     assert left_after([100.0, 97.0]) == (0.0, 4)
 
 
+def test_parts_of_parts_end_where_nothing_is_left_to_book():
+    # Insolvent at 95, so due at any size: 190,000 x 0.8^n is a millionth of a USD after 117 parts; then the rest.
+    execution = [{"rule": "order_book", "deficit_fill": "any"}]
+    protocol = protocol_of(size=RULE | {"full_below": 0.0}, execution=execution)
+    venue, out = run_one(protocol, LONG, one_market_paths([100.0, 95.0]))
+    assert row_of(venue, "A0") == (0.0, 0.0)
+    assert (out["fills"], out["violation"]) == (118, 0)
+
+
 @pytest.mark.parametrize(("size", "fills"), [(1024.0, 1), (1024.5, 2)])
 def test_a_notional_at_the_bound_is_closed_whole(size, fills):
     # 1,024 x 97.65625 = 100,000 exactly. Cash 2,400 + …: equity 2,600 - 2,400 = 200, short in any case.
