@@ -5,7 +5,7 @@
 #   make test      what continuous integration runs: interpreted and compiled suites
 #   make check     format, lint, import floors, types, then make test
 #   make slow      full-size validation; MARKET_DATA=DIR, CASES=DIR name outside files
-#   make e2e       real scheduler, real workers, real browser
+#   make e2e       real scheduler, real workers, real browser, the quickstart as a new user has it; MARKET_DATA=DIR
 #   make bench     timings, written to results/benchmarks/
 #   make golden    rewrite tests/golden and print by how much each variable moved
 #   make docs      rewrite GLOSSARY.md
@@ -61,7 +61,7 @@ slow: install
 	$(PYTEST) -m slow $(if $(CASES),--cases $(CASES)) $(if $(MARKET_DATA),--market-data $(MARKET_DATA))
 
 e2e: install
-	$(PYTEST) -m e2e tests/e2e
+	$(PYTEST) -m e2e $(if $(MARKET_DATA),--market-data $(MARKET_DATA)) tests/e2e
 
 bench: install
 	$(BIN)/python -m tests.benchmarks
