@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stress.kernels.venue import MARK_UPDATE
+from stress.kernels.venue import COUNTERPARTIES, HOLDERS, MARK_UPDATE
 from tests.venues import (
     account_cash,
     book_of,
@@ -26,6 +26,7 @@ from tests.venues import (
 pytestmark = pytest.mark.interpreted
 
 LONG_A, SHORT_B = 0, 1
+BALANCES = COUNTERPARTIES[HOLDERS:]
 
 
 def book():
@@ -45,17 +46,42 @@ def waterfall(fund, price="bankruptcy"):
     ]
 
 
+# A vault of 300 that takes nobody who owes: in the variants in which it plays no part.
+IDLE_VAULT = {"rule": "backstop_vault", "vault_equity": 300.0, "takeover_below": 1.0, "takes_insolvent": False}
+
+
+def venue_like(fund, *, price="bankruptcy", fill="covered", vault=IDLE_VAULT):
+    execution = [{"rule": "order_book", "deficit_fill": fill}, vault]
+    return protocol_of(waterfall=waterfall(fund, price), execution=execution)
+
+
+def written_out(venue, total, **rows):
+    """Hold every row of the venue against (cash, size, entry notional); what is not named has nothing."""
+    names = account_cash(venue)
+    found = {name: (cash, *row_of(venue, name)) for name, cash in names.items() if name not in BALANCES}
+    found |= {name: (names[name], 0.0, 0.0) for name in BALANCES}
+    expected = dict.fromkeys(found, (0.0, 0.0, 0.0)) | rows
+    assert found.keys() == expected.keys()
+    for name, row in expected.items():
+        assert found[name] == pytest.approx(row, abs=1e-9), name
+    assert sum(cash - entry for cash, _, entry in expected.values()) == pytest.approx(total)
+    assert sum(size for _, size, _ in expected.values()) == 0.0
+
+
 def test_covered_fills_then_adl_at_the_bankruptcy_price():
-    venue, out = run_one(protocol_of(waterfall=waterfall(200.0)), book(), crash())
-    expected = dict.fromkeys(account_cash(venue), 0.0) | {"A1": 2150.0, "market_makers": 50_100.0}
-    assert account_cash(venue) == pytest.approx(expected, abs=1e-9)
-    assert row_of(venue, "A0") == (0.0, 0.0)
-    assert row_of(venue, "A1") == pytest.approx((-30.0, -3000.0))
-    assert row_of(venue, "market_makers") == pytest.approx((-20.0, -2000.0))
-    assert row_of(venue, "outside_book") == pytest.approx((50.0, 4550.0))
+    venue, out = run_one(venue_like(200.0), book(), crash())
+    written_out(
+        venue,
+        53_000.0,
+        A1=(2150.0, -30.0, -3000.0),  # 30 of 60 bought back at 95
+        market_makers=(50_100.0, -20.0, -2000.0),  # 20 of 40
+        outside_book=(0.0, 50.0, 4550.0),
+        vault=(300.0, 0.0, 0.0),
+    )
     assert out["fund_paid"] == pytest.approx(200.0)
-    assert out["adl_shortfall"] == pytest.approx(150.0)
-    assert out["bad_debt"] == pytest.approx(350.0)
+    assert out["adl_notional"] == pytest.approx(50 * 92.0)
+    assert out["adl_loss"] == out["adl_shortfall"] == pytest.approx(150.0)
+    assert out["bad_debt"] == pytest.approx(350.0)  # 50 x (95 - 91) + 50 x (95 - 92)
     assert out["adl_residual"] == pytest.approx(0.0, abs=1e-9)
     assert out["adl_overshoot"] == pytest.approx(0.0, abs=1e-9)
     assert out["mutualised_loss"] == pytest.approx(150.0)
@@ -64,15 +90,17 @@ def test_covered_fills_then_adl_at_the_bankruptcy_price():
 
 
 def test_any_fill_leaves_nothing_to_deleverage_and_is_socialized():
-    execution = [{"rule": "order_book", "deficit_fill": "any"}]
-    venue, out = run_one(protocol_of(waterfall=waterfall(200.0), execution=execution), book(), crash())
-    cash = account_cash(venue)
-    # 200 is shared by B (equity 2,480) and market_makers (50,320).
-    assert cash["A0"] == 0.0
-    assert cash["A1"] == pytest.approx(2000.0 - 200.0 * 2480.0 / 52_800.0)
-    assert cash["market_makers"] == pytest.approx(50_000.0 - 200.0 * 50_320.0 / 52_800.0)
-    assert cash["insurance_fund"] == 0.0
-    assert row_of(venue, "outside_book") == pytest.approx((100.0, 9100.0))
+    venue, out = run_one(venue_like(200.0, fill="any"), book(), crash())
+    # A owes 400; the fund pays 200, and 200 is shared by equity: B 2,480, market_makers 50,320, the vault 300.
+    each = 200.0 / 53_100.0
+    written_out(
+        venue,
+        53_000.0,
+        A1=(2000.0 - each * 2480.0, -60.0, -6000.0),
+        market_makers=(50_000.0 - each * 50_320.0, -40.0, -4000.0),
+        outside_book=(0.0, 100.0, 9100.0),
+        vault=(300.0 - each * 300.0, 0.0, 0.0),
+    )
     assert out["socialized_loss"] == pytest.approx(200.0)
     assert out["adl_notional"] == 0.0
     assert out["mutualised_loss"] == pytest.approx(200.0)
@@ -81,43 +109,43 @@ def test_any_fill_leaves_nothing_to_deleverage_and_is_socialized():
 
 
 def test_adl_at_the_previous_mark_overshoots_and_the_excess_stays_with_the_closed_account():
-    # The fund must be unable to carry fills: no book, so the order book has no depth.
+    # No book: the order book has no depth.
     paths = one_market_paths([100.0, 92.0], depth=0.0)
-    venue, out = run_one(protocol_of(waterfall=waterfall(200.0, price="previous_mark")), book(), paths)
-    cash = account_cash(venue)
-    assert cash["A0"] == pytest.approx(500.0)
-    assert cash["A1"] == pytest.approx(2000.0)  # B closed 60 at 100
-    assert cash["market_makers"] == pytest.approx(50_000.0)
+    venue, out = run_one(venue_like(200.0, price="previous_mark"), book(), paths)
+    written_out(
+        venue,
+        53_000.0,
+        A0=(500.0, 0.0, 0.0),  # walks away with all it had
+        A1=(2000.0, 0.0, 0.0),  # closed 60 at 100, its entry
+        market_makers=(50_000.0, 0.0, 0.0),
+        vault=(300.0, 0.0, 0.0),
+        insurance_fund=(200.0, 0.0, 0.0),
+    )
     assert out["adl_loss"] == pytest.approx(300.0)
     assert out["adl_shortfall"] == pytest.approx(800.0)
     assert out["adl_overshoot"] == pytest.approx(500.0)
-    assert out["adl_loss"] == pytest.approx(
-        out["adl_shortfall"] - out["adl_gain"] + out["adl_residual"] - out["adl_overshoot"]
-    )
-    assert out["fund_paid"] == 0.0
+    assert out["adl_gain"] == out["adl_residual"] == out["fund_paid"] == 0.0
 
 
 def test_vault_takes_the_account_whole_and_defaults_to_the_fund():
-    execution = [
-        {"rule": "order_book", "deficit_fill": "covered"},
-        {
-            "rule": "backstop_vault",
-            "vault_equity": 300.0,
-            "takeover_below": 1.0,
-            "takeover_limit": 1e6,
-            "unwind_share": 1.0,
-        },
-    ]
+    vault = {
+        "rule": "backstop_vault",
+        "vault_equity": 300.0,
+        "takeover_below": 1.0,
+        "takeover_limit": 1e6,
+        "unwind_share": 1.0,
+    }
     # No depth while the account defaults, all of it one step later, when the vault sells at 91.
     paths = one_market_paths([100.0, 92.0, 92.0], premium=[0.0, 0.0, 91.0 / 92.0 - 1.0], depth=[1.0, 0.0, np.inf])
-    protocol = protocol_of(waterfall=waterfall(100.0), execution=execution)
-    venue, out = run_one(protocol, book(), paths)
-    cash = account_cash(venue)
-    assert cash["A0"] == 0.0
-    assert cash["vault"] == pytest.approx(0.0, abs=1e-9)
-    assert cash["insurance_fund"] == pytest.approx(0.0, abs=1e-9)
-    assert row_of(venue, "vault") == (0.0, 0.0)
-    assert row_of(venue, "outside_book") == pytest.approx((100.0, 9100.0))
+    venue, out = run_one(venue_like(100.0, vault=vault), book(), paths)
+    # 300 + 500 - 800 = 0 at the mark, - 100 by the sale: a claim on the fund, which has just that.
+    written_out(
+        venue,
+        52_900.0,
+        A1=(2000.0, -60.0, -6000.0),
+        market_makers=(50_000.0, -40.0, -4000.0),
+        outside_book=(0.0, 100.0, 9100.0),
+    )
     assert out["provider_default_loss"] == pytest.approx(300.0)
     assert out["fund_paid"] == pytest.approx(100.0)
     assert out["mutualised_loss"] == pytest.approx(300.0)
