@@ -1,4 +1,4 @@
-"""The command line: perpstress run, explain, report, compare, verify, path, peers, prices.
+"""The command line: perpstress run, explain, report, compare, verify, path, peers, prices, replay.
 
 Each command imports what it needs when it runs, so that `--help` answers at once.
 """
@@ -275,6 +275,80 @@ def path(
     closing = table[(table.liquidated_notional > 0) | (table.adl_notional > 0) | (table.bad_debt > 0)]
     print(f"{len(table)} rows, of them {len(closing)} with a liquidation, a deleveraging or bad debt (--csv FILE: all)")
     print(closing.to_string(index=False) if len(closing) else "nothing happened on this path")
+
+
+@app.command
+def replay(
+    event: str | None = None,
+    *,
+    protocol: str = "protocols/reference.yaml",
+    market: str = "markets/house.yaml",
+    markets: Annotated[list[str] | None, cyclopts.Parameter(consume_multiple=True)] = None,
+    accounts: int = 1000,
+    impact_share: Annotated[tuple[float, ...], cyclopts.Parameter(consume_multiple=True)] = (0.0, 0.3),
+    severity: float | None = None,
+    time_compression: float | None = None,
+    volatility_to: Annotated[list[str] | None, cyclopts.Parameter(consume_multiple=True)] = None,
+    offset: Annotated[list[str] | None, cyclopts.Parameter(consume_multiple=True)] = None,
+    map: Annotated[list[str] | None, cyclopts.Parameter(consume_multiple=True)] = None,
+    anchors: bool = False,
+    study_only: bool = False,
+    configs: Path = Path("configs"),
+    results: Results = Path("results"),
+    market_data: MarketData = DATA,
+) -> None:
+    """Replay a dated event: from your price file where --market-data holds it, else from its stated anchors.
+
+    Parameters
+    ----------
+    event: Name of a file in configs/scenarios; without it, they are listed.
+    protocol: Protocol file.
+    market: Market file.
+    markets: Markets to simulate; default: those of the event that market file, protocol and data know.
+    accounts: Accounts of the synthetic book.
+    impact_share: Shares of own impact to run at; 0: history holds its own cascade already.
+    severity: Multiple of all log moves of history.
+    time_compression: History runs this much faster.
+    volatility_to: MARKET=0.6: rescale a market of history to a yearly volatility.
+    offset: Start history this much later (or earlier, -6h); one run each.
+    map: MARKET=ASSET: a market takes the moves of an asset of the event.
+    anchors: Use the anchors even where history is there.
+    study_only: Write the study file and stop.
+    configs: Folder with protocols, markets and scenarios.
+    """
+    import yaml
+
+    from stress import config
+
+    if event is None:
+        print("\n".join(config.events(configs)))
+        return
+    changes = {
+        "severity": severity,
+        "time_compression": time_compression,
+        "volatility_to": {name: float(value) for name, value in _pairs(volatility_to, "--volatility-to").items()},
+        "offset": offset,
+    }
+    asked = config.Replay(
+        protocol, market, None if markets is None else tuple(markets), accounts, impact_share, _pairs(map, "--map"),
+        {key: value for key, value in changes.items() if value}, anchors,
+    )  # fmt: skip
+    data = market_data if market_data.is_dir() else None
+    values, said = config.replay_study(event, asked, configs=configs, market_data=data)
+    file = results / "studies" / f"replay_{event.replace('-', '_')}.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"# {said}\n{yaml.safe_dump(values, sort_keys=False, width=120)}", encoding="utf-8")
+    print(f"study   {file} ({said})")
+    if not study_only:
+        run(file, results=results, market_data=market_data)
+
+
+def _pairs(stated: list[str] | None, option: str) -> dict[str, str]:
+    pairs = [text.partition("=") for text in stated or ()]
+    for name, sign, value in pairs:
+        if not (name and sign and value):
+            raise StudyError("is given as NAME=VALUE", key=option, value=name + sign + value)
+    return {name: value for name, _, value in pairs}
 
 
 def _values(text: str | None) -> dict[str, str]:

@@ -4,6 +4,7 @@ Documents keep the line of every key; refusals name file, line, key, value, rule
 """
 
 from stress.config.documents import Document, dotted, parse_document, read_document
+from stress.config.events import Replay, events, replay_study
 from stress.config.protocol import Protocol, Source, load_protocol
 from stress.config.study import (
     EVENTS,
@@ -24,14 +25,17 @@ __all__ = [
     "RESPONSES",
     "Document",
     "Protocol",
+    "Replay",
     "Source",
     "Study",
     "Tolerance",
     "axis_value",
     "dotted",
+    "events",
     "load_protocol",
     "load_study",
     "parse_document",
     "read_document",
+    "replay_study",
     "show",
 ]

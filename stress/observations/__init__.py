@@ -8,7 +8,7 @@ line. What uses prices (`histories`) refuses the first defect that no rule repai
 
 from __future__ import annotations
 
-from stress.observations.defects import Defect, find
+from stress.observations.defects import Defect, bar_of, find
 from stress.observations.kinds import KINDS, Observations, kind_of
 from stress.observations.repairs import RULES, histories, market_of, parse_rules, refuse, repair
 from stress.observations.summary import COLUMNS, Row, describe, rows
@@ -23,6 +23,7 @@ __all__ = [
     "RawTable",
     "Reading",
     "Row",
+    "bar_of",
     "describe",
     "find",
     "histories",
