@@ -49,7 +49,9 @@ def test_every_event_runs_from_its_anchors_alone(tmp_path, name):
         if asset in scenario.anchors:
             curve = scenario.anchors[asset].points
             at = [round(time / study.step) for time, _ in curve]
-            np.testing.assert_allclose(world[:, at, i] / world[:, :1, i], [[ratio for _, ratio in curve]] * 2, rtol=1e-9)
+            np.testing.assert_allclose(
+                world[:, at, i] / world[:, :1, i], [[ratio for _, ratio in curve]] * 2, rtol=1e-9
+            )
 
 
 def history(folder):
