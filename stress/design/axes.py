@@ -22,6 +22,17 @@ from stress.stages import Delay, Seconds
 
 _NAME = re.compile(r"(?:(?P<prefix>[A-Za-z0-9_-]+)\.)?(?P<field>[a-z][a-z0-9_]*)(?:\[(?P<tier>[0-9]+)\])?")
 DEFAULT = "default"
+# Axes that set no parameter of a protocol.
+_MEANINGS = {
+    "scenario": "how the paths start and run; history where it is a replay",
+    "market": "market of the venue, in the order of the study",
+    "protocol": "preset of the venue",
+    "volatility": "factor on the volatility of every market",
+    "depth": "factor on the depth of every market",
+    "correlation": "shift of the correlations between markets",
+    "traders": "what traders do at t = 0 when terms change",
+    "margin_mode": "whether an account's positions share their collateral",
+}
 
 
 @dataclass(frozen=True)
@@ -34,6 +45,7 @@ class Parameter:
     tier: int | None
     place: tuple[str | int, ...]
     value: Any
+    meaning: str = ""
 
     @property
     def name(self) -> str:
@@ -51,20 +63,20 @@ def parameters(protocol: Protocol) -> list[Parameter]:
 
 
 def _below(
-    held: Any, place: tuple[str | int, ...], rule: str, market: str | None, tier: int | None
+    held: Any, place: tuple[str | int, ...], rule: str, market: str | None, tier: int | None, meaning: str = ""
 ) -> Iterator[Parameter]:
     if isinstance(held, BaseModel) and not isinstance(held, Delay):
-        for field in type(held).model_fields:
-            yield from _below(getattr(held, field), (*place, field), rule, market, tier)
+        for field, info in type(held).model_fields.items():
+            yield from _below(getattr(held, field), (*place, field), rule, market, tier, info.description or "")
     elif isinstance(held, Mapping):
         for key, inner in held.items():
-            yield from _below(inner, (*place, key), rule, key, tier)
+            yield from _below(inner, (*place, key), rule, key, tier, meaning)
     elif isinstance(held, Sequence) and held and all(isinstance(inner, BaseModel) for inner in held):
         for index, inner in enumerate(held):
-            yield from _below(inner, (*place, index), rule, market, index)
+            yield from _below(inner, (*place, index), rule, market, index, meaning)
     else:
         field = next(str(part) for part in reversed(place) if isinstance(part, str) and part != market)
-        yield Parameter(rule, field, market, tier, place, held)
+        yield Parameter(rule, field, market, tier, place, held, meaning)
 
 
 def addressed(protocol: Protocol, name: str, markets: Sequence[str]) -> list[Parameter]:
@@ -102,6 +114,15 @@ def addressed(protocol: Protocol, name: str, markets: Sequence[str]) -> list[Par
     first = next((market for market in (markets[0], DEFAULT) if market in {p.market for p in named}), None)
     lead = next((parameter for parameter in named if parameter.market == first), named[0])
     return [lead, *(parameter for parameter in named if parameter is not lead)]
+
+
+def describe(protocol: Protocol, name: str, markets: Sequence[str]) -> dict[str, str]:
+    """Return what the values of an axis are, for the store: their meaning, and the unit of a time."""
+    if name in _MEANINGS:
+        return {"meaning": _MEANINGS[name]}
+    lead = addressed(protocol, name, markets)[0]
+    unit = {"unit": "s"} if isinstance(lead.value, (Seconds, Delay)) else {}
+    return {"meaning": lead.meaning, "source": f"protocol, {lead.rule}: {lead.name}", **unit}
 
 
 def effective(value: Any, step: float) -> Any:

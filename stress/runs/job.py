@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from stress import config, contagion, grid, measures, provenance, sweep
+from stress.design import axes
 from stress.errors import StressError
 from stress.grid import Piece
 from stress.runs.finished import Run, open_run
@@ -117,6 +118,7 @@ def finalize(place: Place, swept: Swept, *, seconds_before: float = 0.0) -> Run:
             shutil.rmtree(working)
             return open_run(final)
         bench = sweep.workbench(working, place.study_hash)
+        study = bench.study
         named: dict[tuple[str, str], list[str]] = {}
         for task, failure in swept.lost:
             named.setdefault((f"task {task}", _reason(failure)), []).append(task)
@@ -144,6 +146,8 @@ def finalize(place: Place, swept: Swept, *, seconds_before: float = 0.0) -> Run:
             raise StressError("every cell failed: " + (failures[0] if failures else "no block was computed"))
         data = contagion.extend(measures.estimate(data, losses), bench.plan.shocked)
         data.attrs |= _attributes(bench, failures)
+        for axis in ("market", *bench.plan.path_axes, *bench.plan.cell_axes):
+            data[axis].attrs |= axes.describe(study.protocols[0], axis, study.markets)
         data.attrs["result_hash"] = grid.result_hash(data, losses)
         grid.write(working / "grid.zarr", data, losses)
         seconds = {

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import stress
 from stress import cli, engine, grid, runs, sweep
@@ -54,6 +55,12 @@ def test_a_finished_run_is_whole_and_named_by_study_and_sources(finished):
     assert set(finished.diary["seconds"]) == {"start_up", "compile", "simulation", "merge"}
     assert finished.result_hash[:12] in repr(finished)
     assert "panic" in finished._repr_html_()
+
+
+def test_the_store_says_what_everything_in_it_is(finished):
+    plain = xr.open_zarr(finished.path / "grid.zarr")
+    assert [str(name) for name in plain.variables if not plain[name].attrs.get("meaning")] == []
+    assert plain["leverage_cap"].attrs["source"] == "protocol, tiered_margin: BTC.leverage_cap[0]"
 
 
 def test_a_finished_run_is_not_run_again(finished, monkeypatch):
