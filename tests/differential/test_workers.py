@@ -90,7 +90,7 @@ from stress import runs, sweep
 from stress.config import load_study
 
 if __name__ == "__main__":
-    for workers in (2, 4):
+    for workers in (1, 2, 4):
         options = {"threads_per_worker": 1, "processes": True, "host": "127.0.0.1", "dashboard_address": None}
         with LocalCluster(n_workers=workers, **options) as cluster, Client(cluster) as client:
             place = runs.prepare(load_study(sys.argv[1]), Path(sys.argv[2]) / str(workers))
@@ -108,7 +108,7 @@ def test_processes_never_show(alone, tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
     found = [line.split(" ", 1) for line in done.stdout.splitlines()]
-    assert [workers for workers, _ in found] == ["2", "4"]
+    assert [workers for workers, _ in found] == ["1", "2", "4"]
     for _, folder in found:
         same(alone, runs.open_run(folder))
 

@@ -208,7 +208,7 @@ BREAKS = {
         {
             "unit": test_mechanism_strict_trigger.test_equality_does_not_trigger_and_a_cent_less_does,
             "I6": lambda: test_invariants.test_i6_equality_does_not_trigger.hypothesis.inner_test(
-                6400, 4, 1.0, {"rule": "tiered_margin"}
+                protocol_of(margin=test_invariants.BINARY_MARGIN), 6400, 4, 1
             ),
         },
     ),

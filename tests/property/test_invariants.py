@@ -139,6 +139,11 @@ def test_i5_every_deleveraged_contract_is_closed_on_both_sides(protocol, book, b
         assert quantity > 0.0
         assert abs(bankrupt) == pytest.approx(quantity, abs=1e-12 * size)
         assert winner == pytest.approx(-bankrupt, abs=1e-12 * size)
+    assert (outcome.paths[0]["first_adl_step"] >= 0) == bool(closed)
+    the_loss_is_allocated_or_left_over(protocol, cell, outcome)
+
+
+def the_loss_is_allocated_or_left_over(protocol, cell, outcome):
     out, dust = outcome.paths[0], 1e-9 * max(cell.gross_notional, 1.0)
     for column in ("adl_loss", "adl_shortfall", "adl_gain", "adl_residual", "adl_overshoot"):
         assert out[column] >= -dust
@@ -146,18 +151,23 @@ def test_i5_every_deleveraged_contract_is_closed_on_both_sides(protocol, book, b
     assert abs(out["adl_loss"] - (allocated + out["adl_residual"] - out["adl_overshoot"])) <= dust
     if any(getattr(rule, "adl_price", None) == "bankruptcy" for rule in protocol.waterfall):
         assert out["adl_overshoot"] <= dust
-    assert (out["first_adl_step"] >= 0) == bool(closed)
+    assert (out["first_adl_step"] >= 0) == (out["adl_notional"] > 0.0)
 
 
-@given(st.integers(1, 4000), st.integers(1, 64), st.sampled_from([-1.0, 1.0]), rules("tiered_margin"))
-def test_i6_equality_does_not_trigger(thousandths, size, side, margin):
-    # Rates are powers of two, so that equity and requirement are exact doubles and can be equal.
-    margin["markets"] = {"default": [{"above": 0, "leverage_cap": 16, "maintenance_to_initial_ratio": 0.5}]}
-    price = thousandths / 64.0
+# Powers of two, so that equity and requirement are exact doubles and can be equal.
+BINARY_MARGIN = {
+    "rule": "tiered_margin",
+    "markets": {"default": [{"above": 0, "leverage_cap": 16, "maintenance_to_initial_ratio": 0.5}]},
+}
+
+
+@given(st.just(protocol_of(margin=BINARY_MARGIN)), st.integers(1, 4000), st.integers(1, 64), st.sampled_from([-1, 1]))
+def test_i6_equality_does_not_trigger(protocol, sixty_fourths, size, side):
+    price = sixty_fourths / 64.0
     requirement = size * price / 32.0
     for cash, liquidated in ((requirement, 0), (np.nextafter(requirement, 0.0), 1)):
         book = one_market_book([cash], [side * size], [price])
-        _, _, outcome = played(protocol_of(margin=margin), book, one_market_paths([price, price]))
+        _, _, outcome = played(protocol, book, one_market_paths([price, price]))
         assert outcome.paths[0]["liquidated_accounts"] == liquidated
         assert outcome.paths[0]["liquidatable_at_start"] == liquidated
 
@@ -198,21 +208,27 @@ def test_i8_grouping_and_order_of_paths_give_the_same_bytes(protocol, book, bloc
         assert part.markets.tobytes() == whole.markets[pick].tobytes()
 
 
-@given(
-    st.none() | rules("liquidation_fee"),
-    rules("tiered_margin"),
-    books(),
-    st.sampled_from([1.0, 1.25, 2.0]),
-    st.lists(st.sampled_from([-0.09, -0.04, 0.0, 0.03, 0.08]), min_size=2, max_size=2),
-)
-def test_i10_cover_shortage_restores_its_target_in_one_fill_at_a_constant_price(fees, margin, book, target, moves):
-    # A fund that pays for everybody, so that nobody's equity moves but by the fill.
-    protocol = protocol_of(
+def covering(fees, margin, target, **others):
+    """A venue that covers shortages, with a fund that pays for everybody: nobody's equity moves but by the fill."""
+    return protocol_of(
         fees=fees,
         margin=margin,
         size={"rule": "cover_shortage", "target_ratio": target},
         waterfall=[{"rule": "insurance_fund", "insurance_fund": 1e9}],
+        **others,
     )
+
+
+TARGETS = st.sampled_from([1.0, 1.25, 2.0])
+MOVES = st.lists(st.sampled_from([-0.09, -0.04, 0.0, 0.03, 0.08]), min_size=2, max_size=2)
+
+
+@given(
+    st.builds(covering, st.none() | rules("liquidation_fee"), rules("tiered_margin"), TARGETS),
+    books(),
+    MOVES,
+)
+def test_i10_cover_shortage_restores_its_target_in_one_fill_at_a_constant_price(protocol, book, moves):
     block = paths_of((PRICES * np.exp(np.array([[0.0, 0.0], moves])))[None])
     cell, venue, outcome = played(protocol, book, block)
     dust = 1e-9 * max(cell.gross_notional, 1.0)
@@ -226,7 +242,7 @@ def test_i10_cover_shortage_restores_its_target_in_one_fill_at_a_constant_price(
         required = sum(requirement(protocol, venue, r) for r in rows)
         assert equity[a] >= required - dust
         if venue.rows[touched[-1]]["size"] != 0.0:  # else the rows closed whole were enough, or more
-            assert equity[a] == pytest.approx(target * required, abs=dust)
+            assert equity[a] == pytest.approx(protocol.size.target_ratio * required, abs=dust)
         for r in touched[:-1]:  # in market order, each whole before the next is touched
             assert venue.rows[r]["size"] == 0.0
     traders = cell.start.rows["account"] < cell.traders

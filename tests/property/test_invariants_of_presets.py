@@ -1,0 +1,80 @@
+"""The invariants and the exact twin on both presets, compiled: their rules with any parameters, books and paths.
+
+Parameters are data of a compiled engine, so that one compilation serves every example. I9 on the presets:
+tests/differential/test_culled_equals_exhaustive.py.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from stress.config import Protocol, load_protocol
+from tests.property import test_invariants as invariants
+from tests.property.compositions import blocks, books, rules
+from tests.reference.ledger_twin import Tie
+from tests.reference.test_ledger_twin import assert_agrees
+from tests.venues import protocol_of
+
+PROTOCOLS = Path(__file__).parents[2] / "configs" / "protocols"
+PRESETS = ("reference", "hyperliquid")
+ORDERS = st.permutations(range(3))
+
+
+@st.composite
+def like(draw: st.DrawFn, preset: str, **fixed) -> Protocol:
+    """The preset's rules in its order, each with parameters of its own; stages given by keyword stay as they are."""
+    protocol = load_protocol(PROTOCOLS / f"{preset}.yaml")
+    stages = {"rounds_per_step": protocol.rounds_per_step}
+    for stage, stated in protocol:
+        if isinstance(stated, tuple) and stated and hasattr(stated[0], "rule"):
+            stages[stage] = [draw(rules(rule.rule)) for rule in stated]
+        elif hasattr(stated, "rule"):
+            stages[stage] = draw(rules(stated.rule))
+    made = protocol_of(**(stages | fixed))
+    assert [m.name for m, _ in made.rules()] == [m.name for m, _ in protocol.rules()]
+    return made
+
+
+def examined(claim, *of: st.SearchStrategy) -> None:
+    """Hold a claim against examples."""
+    settings(max_examples=50)(given(*of)(claim))()
+
+
+def agrees_with_the_twin(protocol, book, block):
+    try:
+        assert_agrees(protocol, book, block)
+    except Tie:
+        assume(False)
+
+
+CLAIMS = [
+    (invariants.test_i1_i2_i3_ledger_net_zero_and_fund, blocks(), []),
+    (invariants.test_i4_no_claim_is_left_while_a_layer_can_pay_and_a_limit_explains_the_rest, blocks(), []),
+    (invariants.test_i4_a_later_layer_pays_only_when_the_earlier_one_is_empty, blocks(), []),
+    (invariants.test_i8_grouping_and_order_of_paths_give_the_same_bytes, blocks(paths=3), [ORDERS]),
+    (invariants.test_every_loss_has_a_payer_and_its_markets, blocks(), []),
+]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize(("claim", "paths", "more"), CLAIMS, ids=[claim.__name__[5:] for claim, _, _ in CLAIMS])
+def test_a_preset_keeps(claim, paths, more, preset):
+    examined(claim.hypothesis.inner_test, like(preset), books(), paths, *more)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_i5_a_loss_that_a_preset_deleverages_is_allocated_or_left_over(preset):
+    def claim(protocol, book, block):
+        cell, _, outcome = invariants.played(protocol, book, block)
+        invariants.the_loss_is_allocated_or_left_over(protocol, cell, outcome)
+
+    examined(claim, like(preset), books(), blocks())
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_agrees_with_its_exact_twin(preset):
+    examined(agrees_with_the_twin, like(preset), books(largest=8), blocks(most_steps=30))
