@@ -127,7 +127,7 @@ def test_kill_of_a_worker(study, whole, tmp_path):
     script = tmp_path / "workers.py"
     script.write_text(WORKERS)
     command = [sys.executable, str(script), str(study), str(tmp_path / "results"), "2"]
-    done = subprocess.run(command, env=INTERPRETED, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, env=INTERPRETED, cwd=ROOT, capture_output=True, text=True, timeout=800)
     assert done.returncode == 0, done.stderr
     killed, lost, folder = done.stdout.split(" ", 2)
     assert (killed, lost) == ("2", "()")
