@@ -1,49 +1,135 @@
-"""Time every case and record it with the machine that did (make bench).
+"""Time every case against its comparators in one run, print one table, keep one record (make bench).
 
-A record says what one machine did at one commit; compare records of the same machine, made back to
-back. Compilation is not in the times.
+    python -m tests.benchmarks [--only TEXT] [--paths 512]
+
+Ratios are medians over chunks of distinct paths, comparators and engine taking turns on the same chunk; compilation
+is timed apart. A record says what one machine did at one commit: compare records of one machine, made back to back.
 """
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import json
-import statistics
+import os
+import resource
+import subprocess
+import sys
 import time
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from stress import provenance
-from tests.benchmarks.registry import bench, cases
+from tests.benchmarks.measuring import Measured, measure
+from tests.benchmarks.registry import BARS, FACTORS, NUMPY_BARS, cases
 
-REPEATS = 7
 FOLDER = Path("results/benchmarks")
+COLUMNS = (
+    ("culled us", "culled_us", "{:.0f}"),
+    ("exhaustive/culled", "exhaustive_over_culled", "{:.1f}"),
+    ("numpy/culled", "numpy_over_culled", "{:.0f}"),
+    ("bare/exhaustive", "bare_over_exhaustive", "{:.2f}"),
+    ("bare/numpy", "bare_over_numpy", "{:.3f}"),
+    ("liquidated", "share_liquidated", "{:.2%}"),
+    ("ns/liquidation", "ns_per_liquidation", "{:.0f}"),
+    ("ns/fill", "ns_per_fill", "{:.0f}"),
+    ("evaluated", "share_evaluated", "{:.3%}"),
+    ("rebuilds", "rebuilds", "{:.0f}"),
+    ("fills", "fills", "{:.0f}"),
+    ("paths", "path_share", "{:.1%}"),
+    ("bar", "bar", "{}"),
+)
 
 
 def main() -> None:
-    """Write results/benchmarks/<date>_<commit>.json and print it as a table."""
-    record = {}
-    for case in cases(paths=16):
-        seconds = []
-        for _ in range(REPEATS):
-            began = time.perf_counter()
-            case.work()
-            seconds.append(time.perf_counter() - began)
-        record[case.name] = {
-            "unit": case.unit,
-            "units": case.units,
-            "seconds_min": min(seconds),
-            "seconds_median": statistics.median(seconds),
-            "units_per_second": case.units / min(seconds),
-            **case.facts,
-        }
-        print(f"{case.name:18s} {case.units / min(seconds):.3g} {case.unit}s a second, best of {REPEATS}")
-    machine = provenance.machine()
-    git = machine["git"] or {"commit": "no-checkout", "dirty": True}
-    whole = {"machine": machine, "threads": 1, "seconds_compile": bench().seconds_compile, "cases": record}
+    """Print the table and write results/benchmarks/<date>_<commit>.json."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", help="cases whose name holds this text")
+    parser.add_argument("--paths", type=int, default=512, help="distinct paths of a measurement")
+    options = parser.parse_args()
+    print(f"{'case':34s}" + "".join(f"{title:>18s}" for title, _, _ in COLUMNS), flush=True)
+    measured: dict[str, Measured] = {}
+    for case in cases():
+        if options.only in case.name:
+            row = measure(case, options.paths)
+            row["bar"] = _bar(row, BARS.get(case), NUMPY_BARS.get(case))
+            measured[case.name] = row
+            print(f"{case.name:34s}" + "".join(f"{_show(row[key], form):>18s}" for _, key, form in COLUMNS), flush=True)
+    whole = {
+        "machine": _machine(),
+        "paths": options.paths,
+        "cases": measured,
+        "growth": _growth(measured),
+        "start": _start(),
+        "memory_peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+    for name in ("growth", "start", "memory_peak_mib"):
+        print(f"{name}: {whole[name]}")
+    git = whole["machine"]["git"] or {"commit": "no-checkout", "dirty": True}
     FOLDER.mkdir(parents=True, exist_ok=True)
     file = FOLDER / f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}_{git['commit'][:12]}.json"
     file.write_text(json.dumps(whole, indent=1) + "\n")
     print(f"{file}  (dirty tree: {git['dirty']})")
+
+
+def _show(value: Any, form: str) -> str:
+    return "-" if value is None else form.format(value)
+
+
+def _bar(row: Measured, exhaustive: float | None, numpy: float | None) -> str | None:
+    """Say which bars a case meets."""
+    said = []
+    for name, least in (("exhaustive", exhaustive), ("numpy", numpy)):
+        found = row[f"{name}_over_culled"]
+        if least is not None:
+            said.append(f"{'met' if found is not None and found >= least else 'missed'} {least:g}x")
+    return ", ".join(said) or None
+
+
+def _growth(measured: dict[str, Measured]) -> dict[str, float]:
+    """Return the exponent of the culled engine's time in each numeric factor (least squares of logarithms)."""
+    exponents = {}
+    for factor, values in FACTORS.items():
+        points = [
+            (float(value), row["culled_us"])
+            for value in values
+            if not isinstance(value, str) and (row := measured.get(_name_at(factor, value))) is not None
+        ]
+        if len(points) > 1:
+            x, y = np.log(np.array(points)).T
+            exponents[factor] = round(float(np.polyfit(x, y, 1)[0]), 3)
+    return exponents
+
+
+def _name_at(factor: str, value: Any) -> str:
+    return next(case.name for case in cases() if getattr(case, factor) == value and _base_but(case, factor))
+
+
+def _base_but(case: Any, factor: str) -> bool:
+    return all(key == factor for key in (part.split("=")[0] for part in case.name.split()) if key != "base")
+
+
+def _start() -> dict[str, float]:
+    """Return seconds that a process takes to say what the command can do, and to import the engine."""
+    seconds = {}
+    for name, words in (("help", ["-m", "stress", "--help"]), ("import_engine", ["-c", "import stress.engine"])):
+        taken = []
+        for _ in range(5):
+            began = time.perf_counter()
+            subprocess.run([sys.executable, *words], check=True, capture_output=True)
+            taken.append(time.perf_counter() - began)
+        seconds[name] = round(float(np.median(taken)), 3)
+    return seconds
+
+
+def _machine() -> dict[str, Any]:
+    """Return processor, memory, commit and versions; neither host nor any path."""
+    described = provenance.machine()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    kept = {key: described[key] for key in ("cpu", "cores", "python", "libraries", "git")}
+    return {**kept, "memory_gib": round(memory, 1)}
 
 
 main()

@@ -1,68 +1,119 @@
-"""What is timed: the exhaustive engine by severity of the path, and the generation of paths."""
+"""What is timed: one factor at a time around a base point, and the points of the bars.
+
+Every case is a study on the committed `benchmark_book`: the same objects that a run would use, built by
+`stress.sweep.Workbench`. Severity is the regime in which all of a path's hours are held.
+"""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from dataclasses import dataclass
+import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from stress import engine
-from stress.config import load_study
+import yaml
+
+from stress import config
 from stress.sweep import Workbench
 
-STUDY = Path(__file__).with_name("severity.yaml")
+CONFIGS = Path(__file__).parents[2] / "configs"
+STEP_SECONDS = 60
+
+# Values of the cell axes; their first n give n^3 cells. The first of each is the preset's own value.
+LEVERAGE_CAPS = (40, 30, 50, 25, 45, 35, 20, 28)
+RATIOS = (0.5, 0.6, 0.4, 0.7, 0.55, 0.45, 0.65, 0.35)
+DELAYS = ("60s", "0s", "120s", "300s", "180s", "240s", "420s", "600s")
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Case:
-    """One thing to time. `work` does it once and returns what it made; `units` of it are in one `work`."""
+    """One point: its factors, and the comparators that it is timed against where they finish in time."""
 
-    name: str
-    unit: str
-    work: Callable[[], Any]
-    units: float
-    facts: dict[str, float]
+    accounts: int = 1_000
+    markets: int = 4
+    steps: int = 1_440
+    cells: Literal[1, 64, 512] = 64
+    severity: Literal["calm", "stress", "panic"] = "calm"
+    preset: str = "reference"
+    wide: bool = False  # every account holds three or more markets
 
-
-@functools.cache
-def bench() -> Workbench:
-    """Return the study's books, cells and compiled engine, made once per process."""
-    return Workbench(load_study(STUDY))
-
-
-def cases(paths: int) -> list[Case]:
-    """Return every case; compiled and warm. `paths` of the generated scenario in one go."""
-    return [*(_engine(name, 1) for name in ("quiet", "fall", "crash")), _engine("generated", paths), _paths(paths)]
-
-
-def _point(scenario: str) -> int:
-    return next(i for i, point in enumerate(bench().plan.path_points) if point.values["scenario"] == scenario)
+    @property
+    def name(self) -> str:
+        """What differs from the base point."""
+        differs = {
+            f.name: getattr(self, f.name) for f in dataclasses.fields(self) if getattr(self, f.name) != f.default
+        }
+        return " ".join(f"{key}={value}" for key, value in differs.items()) or "base"
 
 
-def _engine(scenario: str, paths: int) -> Case:
-    point = _point(scenario)
-    built = bench().cell(point, 0)
-    compiled = bench().compiled(built)
-    block = bench().source(point).generate(0, paths)
-    outcome = engine.simulate(compiled, built.cell, block).paths
-    accounts, steps = built.cell.traders, bench().study.steps
-    facts = {
-        "paths": paths,
-        "accounts": accounts,
-        "rows": len(built.cell.start.rows),
-        "share_liquidated": float(outcome["liquidated_accounts"].mean()) / accounts,
-        "rounds_per_path": float(outcome["rounds"].mean()),
-    }
-    work = functools.partial(engine.simulate, compiled, built.cell, block)
-    return Case(f"engine/{scenario}", "account-step", work, float(paths * steps * accounts), facts)
+BASE = Case()
+FACTORS: dict[str, tuple[Any, ...]] = {
+    "accounts": (200, 1_000, 10_000, 100_000),
+    "markets": (1, 4, 16),
+    "steps": (288, 1_440, 8_640),
+    "cells": (1, 64, 512),
+    "severity": ("calm", "stress", "panic"),
+    "preset": ("reference", "hyperliquid"),
+}
+# Least ratio of the exhaustive engine's time to the culled engine's.
+BARS = {
+    Case(accounts=10_000): 60.0,
+    Case(accounts=10_000, severity="panic"): 15.0,
+    Case(): 15.0,
+    Case(severity="panic"): 8.0,
+    Case(wide=True): 5.0,
+}
+# Least ratio of the NumPy engine's time to the culled engine's.
+NUMPY_BARS = {Case(accounts=10_000): 500.0}
 
 
-def _paths(paths: int) -> Case:
-    source = bench().source(_point("generated"))
-    source.generate(0, 1)
-    units = float(paths * bench().study.steps * len(bench().study.markets))
-    return Case(
-        "paths/house", "path-step-market", functools.partial(source.generate, 0, paths), units, {"paths": paths}
+def cases() -> list[Case]:
+    """Return every case once, the base point first."""
+    varied = [dataclasses.replace(BASE, **{factor: value}) for factor, values in FACTORS.items() for value in values]
+    return list(dict.fromkeys([BASE, *varied, *BARS]))
+
+
+def bench(case: Case) -> Workbench:
+    """Return the case's study with its books, cells, engine and paths, made on demand."""
+    market = yaml.safe_load((CONFIGS / "markets" / "house.yaml").read_text())
+    names = list(market["markets"])
+    for k in range(case.markets - len(names)):  # beyond the file's markets: the same again under other names
+        market["markets"][f"{names[k]}2"] = market["markets"][names[k]]
+    protocol = yaml.safe_load((CONFIGS / "protocols" / f"{case.preset}.yaml").read_text())
+    protocol["margin"]["markets"]["default"] = protocol["margin"]["markets"]["SOL"]
+    values = round(case.cells ** (1 / 3))
+    study = config.Study(
+        schema=1,
+        name="benchmark",
+        question="How fast is the engine?",
+        protocol=protocol,
+        book=_book(case),
+        market=market,
+        markets=list(market["markets"])[: case.markets],
+        scenarios=[{"name": case.severity, "start": case.severity, "held": True}],
+        horizon=f"{case.steps * STEP_SECONDS}s",
+        step=f"{STEP_SECONDS}s",
+        axes={
+            "leverage_cap": LEVERAGE_CAPS[:values],
+            "maintenance_to_initial_ratio": RATIOS[:values],
+            "oracle_delay": DELAYS[:values],
+        },
+        paths=1_024,
+        seed=20261122,
     )
+    return Workbench(study)
+
+
+def _book(case: Case) -> dict[str, Any]:
+    book = yaml.safe_load(Path(__file__).with_name("benchmark_book.yaml").read_text())
+    book["accounts"] = case.accounts
+    if case.wide:
+        # The two kinds that hold other markets too, each of them with certainty; nothing isolated.
+        book |= {"archetypes": _shares(directional=0.6, market_neutral=0.4), "other_markets": 1.0, "isolated": 0.0}
+    elif case.markets == 1:
+        book["archetypes"] = _shares(directional=0.78, funding_collecting=0.2, whale=0.02)
+    return book
+
+
+def _shares(**stated: float) -> dict[str, float]:
+    kinds = ("directional", "hedged_pair", "market_neutral", "funding_collecting", "whale")
+    return {kind: stated.get(kind, 0.0) for kind in kinds}

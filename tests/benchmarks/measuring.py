@@ -1,0 +1,139 @@
+"""Measuring one case: engine and comparators take turns on chunks of distinct paths."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from stress import engine
+from stress.kernels.venue import PathBlock
+from stress.sweep.workbench import BuiltCell
+from tests.benchmarks.comparators import equity_loop, numpy_engine
+from tests.benchmarks.registry import Case, bench
+
+Measured = dict[str, Any]
+
+CHUNK = 16  # paths
+CELLS_PER_CHUNK = 4  # of a case with many, in turn
+COMPARATOR_SECONDS = 20.0
+CULLED_SECONDS = 60.0
+# Only this preset's rules are those of the NumPy engine.
+NUMPY_PRESET = "reference"
+
+
+class _Turns:
+    """Seconds per path of one engine, one number a chunk, until its time is used up."""
+
+    def __init__(self, budget: float) -> None:
+        self.budget, self.per_path = budget, []
+
+    def take(self, work: Callable[[int], Any], paths: int) -> Any:
+        """Do `work` on so many paths; fewer where they would take too long, none where time is used up."""
+        if self.budget <= 0.0:
+            return None
+        if self.per_path:
+            paths = max(1, min(paths, int(self.budget / self.per_path[-1])))
+        began = time.perf_counter()
+        result = work(paths)
+        seconds = time.perf_counter() - began
+        self.budget -= seconds
+        self.per_path.append(seconds / paths)
+        return result
+
+
+def first_paths(block: PathBlock, count: int) -> PathBlock:
+    """Return the first paths of a block."""
+    return block._replace(**{name: getattr(block, name)[:count] for name in block._fields if name != "first_path"})
+
+
+def measure(case: Case, paths: int) -> Measured:
+    """Return times and ratios of a case over `paths` distinct paths; see COLUMNS for what is printed."""
+    work = bench(case)
+    source, count = work.source(0), len(work.plan.cells)
+    built = [work.cell(0, index) for index in range(0, count, max(1, count // 16))]
+    culled, exhaustive = (_compiled(built[0], source.generate(0, 1), culled=culled) for culled in (True, False))
+    warm = source.generate(0, 1)
+    bare_arguments = built[0].cell.start.accounts, built[0].cell.start.rows, built[0].cell.traders
+    equity_loop(*bare_arguments, warm.world[:, :2])
+    turns = {name: _Turns(COMPARATOR_SECONDS) for name in ("exhaustive", "bare", "numpy")}
+    turns["culled"] = _Turns(CULLED_SECONDS)
+    generation, ratio, outcomes = [], {name: [] for name in turns}, []
+    for chunk, first in enumerate(range(0, paths, CHUNK)):
+        began = time.perf_counter()
+        block = source.generate(first, CHUNK)
+        generation.append((time.perf_counter() - began) / CHUNK)
+        now = [built[(chunk * CELLS_PER_CHUNK + k) % len(built)] for k in range(min(CELLS_PER_CHUNK, len(built)))]
+
+        def simulate(compiled: engine.Engine, count: int, now=now, block=block) -> list[np.ndarray]:
+            some = first_paths(block, count)
+            return [engine.simulate(compiled, one.cell, some).paths for one in now]
+
+        found = turns["culled"].take(lambda n: simulate(culled[0], n), CHUNK)  # noqa: B023
+        if found is None:
+            break
+        outcomes += found
+        slow = 2 if turns["exhaustive"].per_path else 1
+        turns["exhaustive"].take(lambda n: simulate(exhaustive[0], n), slow)  # noqa: B023
+        turns["bare"].take(lambda n: equity_loop(*bare_arguments, block.world[:n]), 2)  # noqa: B023
+        if case.preset == NUMPY_PRESET:
+            turns["numpy"].take(lambda n: [numpy_engine(now[0].cell, block, p) for p in range(n)], 1)  # noqa: B023
+    cells = len(now)
+    per_cell = {name: np.array(t.per_path) / (cells if name in ("culled", "exhaustive") else 1) for name, t in turns.items()}
+    median = {name: float(np.median(times)) if times.size else None for name, times in per_cell.items()}
+    whole = np.concatenate(outcomes)
+    traders = built[0].cell.traders
+    looked, rebuilds = _effort(culled[0], built[0], source.generate(0, CHUNK))
+    mean = float(per_cell["culled"].mean())
+    liquidated, fills = float(whole["liquidated_accounts"].mean()), float(whole["fills"].mean())
+    path = float(np.median(generation))
+    return {
+        "paths": len(generation) * CHUNK,
+        "accounts": traders,
+        "rows": len(built[0].cell.start.rows),
+        **{f"{name}_us": _scaled(value, 1e6) for name, value in median.items()},
+        "culled_us_mean": mean * 1e6,
+        "exhaustive_over_culled": _over(median["exhaustive"], median["culled"]),
+        "numpy_over_culled": _over(median["numpy"], median["culled"]),
+        "bare_over_exhaustive": _over(median["bare"], median["exhaustive"]),
+        "bare_over_numpy": _over(median["bare"], median["numpy"]),
+        "share_liquidated": liquidated / traders,
+        "fills": fills,
+        "ns_per_liquidation": mean * 1e9 / liquidated if liquidated else None,
+        "ns_per_fill": mean * 1e9 / fills if fills else None,
+        "share_evaluated": looked / (CHUNK * case.steps * traders),
+        "rebuilds": rebuilds / CHUNK,
+        "path_us": path * 1e6,
+        "path_share": path / (path + case.cells * mean),
+        "seconds_compile": {"culled": culled[1], "exhaustive": exhaustive[1]},
+    }
+
+
+def _compiled(built: BuiltCell, block: PathBlock, *, culled: bool) -> tuple[engine.Engine, float]:
+    composed = engine.compose(built.protocol, culled=culled)
+    began = time.perf_counter()
+    engine.simulate(composed, built.cell, block)
+    return composed, time.perf_counter() - began
+
+
+def _effort(culled: engine.Engine, built: BuiltCell, block: PathBlock) -> tuple[float, float]:
+    """Return account evaluations and rebuilt boxes over a block; a venue counts those of its last path."""
+    looked = rebuilds = 0
+    for p in range(len(block.world)):
+        one = block._replace(
+            **{name: getattr(block, name)[p : p + 1] for name in block._fields if name != "first_path"}
+        )
+        venue, _ = engine.replay_venue(culled, built.cell, one)
+        looked += int(venue.venue[0]["evaluations"])
+        rebuilds += int(venue.venue[0]["rebuilds"])
+    return looked, rebuilds
+
+
+def _scaled(value: float | None, factor: float) -> float | None:
+    return None if value is None else value * factor
+
+
+def _over(slow: float | None, fast: float | None) -> float | None:
+    return None if slow is None or fast is None else slow / fast
