@@ -24,32 +24,38 @@ from stress.kernels.claims import (
     record_exhaustion,
     record_passed,
 )
-from stress.kernels.culling import begin_selection, select_candidates
+from stress.kernels.culling import begin_selection, list_insolvable, select_candidates
 from stress.kernels.halts import is_blocked
 from stress.kernels.impact import refresh_prices
 from stress.kernels.jit import entry, inlined, kernel
 from stress.kernels.ledger import (
     equity,
+    AUDIT_RESOLUTION,
+    audit,
     equity_at_world,
     is_flat,
-    largest_net_position,
-    ledger_sum,
+    note_change,
+    touch,
     trade,
 )
 from stress.kernels.margin import assess, attribute_loss, bankruptcy_price, loss_beyond_margin, restart_attribution
 from stress.kernels.venue import (
     ACCOUNT_FIELDS,
     BALANCE,
+    BOXES,
     CAP,
+    CHANGED,
     COUNTERPARTIES,
     HOLDERS,
     INSURANCE_FUND,
     LIQUIDATE,
     LIQUIDATORS,
+    LISTS,
     MARK_UPDATE,
     MARKET_FIELDS,
     MARKET_MAKERS,
     NO_LIMIT,
+    OPENING_FIELDS,
     OUTSIDE_BOOK,
     POOL,
     QUANTUM,
@@ -331,6 +337,7 @@ def _settlement(fee: Any, reward: Any, cover: Any, covers: bool, on_fill: Any, m
                     pay_from_fund(v, a, m, paid)
         if a < v.traders:
             if charged > 0.0:
+                touch(v, v.traders + recipient)
                 v.accounts[a]["cash"] -= charged
                 v.accounts[v.traders + recipient]["cash"] += charged
                 if recipient == INSURANCE_FUND:
@@ -340,6 +347,7 @@ def _settlement(fee: Any, reward: Any, cover: Any, covers: bool, on_fill: Any, m
                 elif recipient == VAULT:
                     v.venue[0]["vault_apart"] -= charged
             if rewarded > 0.0:
+                touch(v, v.traders + LIQUIDATORS)
                 v.accounts[a]["cash"] -= rewarded
                 v.accounts[v.traders + LIQUIDATORS]["cash"] += rewarded
             out["liquidated_notional"] += filled * mark
@@ -365,19 +373,42 @@ def _settlement(fee: Any, reward: Any, cover: Any, covers: bool, on_fill: Any, m
 
 @kernel
 def reset(v, start, path):
-    """Put the venue back to t = 0."""
+    """Put what the last path changed back to t = 0."""
+    for k in range(v.venue[0]["changed"]):
+        a = v.lists[CHANGED, k]
+        v.accounts[a] = start.accounts[a]
+        for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
+            v.rows[r] = start.rows[r]
     v.venue[0] = start.venue[0]
     for m in range(v.markets.shape[0]):
         v.markets[m] = start.markets[m]
-    for a in range(v.accounts.shape[0]):
-        v.accounts[a] = start.accounts[a]
-    for r in range(v.rows.shape[0]):
-        v.rows[r] = start.rows[r]
-    for m in range(v.markets.shape[0]):
         v.markets[m]["initial_price"] = path.world[0, m]
         v.markets[m]["oracle"] = path.world[0, m]
         v.markets[m]["mark"] = path.world[0, m]
     begin_selection(v)
+
+
+@kernel
+def open_books(v, maintenance):
+    """At t = 0: accounts below their requirement, gross notional; a scan that paths with the same marks share."""
+    known = True
+    for m in range(v.markets.shape[0]):
+        v.markets[m]["opening_mark"] = v.markets[m]["mark"]
+        known = known and v.opening[m]["mark"] == v.markets[m]["mark"]
+        v.opening[m]["mark"] = v.markets[m]["mark"]
+    if not known:
+        below = 0
+        for a in range(v.traders):
+            value, requirement = assess(v, a, maintenance)
+            if requirement > 0.0 and value < requirement:
+                below += 1
+        gross = 0.0
+        for r in range(v.rows.shape[0]):
+            gross += abs(v.rows[r]["size"]) * v.markets[v.rows[r]["market"]]["mark"]
+        v.opening[0]["liquidatable"] = below
+        v.opening[0]["gross"] = max(gross, 1.0)
+    v.out[0]["liquidatable_at_start"] = v.opening[0]["liquidatable"]
+    return v.opening[0]["gross"]
 
 
 @inlined
@@ -424,22 +455,25 @@ def watch(v):
         if gap > v.out_market[m]["dislocation"]:
             v.out_market[m]["dislocation"] = gap
             out["dislocation"] = max(out["dislocation"], gap)
+    state = v.venue[0]
+    if state["holders_safe"] == 1 and state["feeds_back"] == 0:
+        return
     makers = equity(v, v.traders + MARKET_MAKERS)
     if makers < 0.0:
         out["market_makers_default"] = 1
-    v.venue[0]["makers_peak"] = max(v.venue[0]["makers_peak"], makers)
-    if makers < v.venue[0]["makers_peak"]:
-        v.venue[0]["makers_drawdown"] = min(1.0, 1.0 - makers / v.venue[0]["makers_peak"])
+    state["makers_peak"] = max(state["makers_peak"], makers)
+    if makers < state["makers_peak"]:
+        state["makers_drawdown"] = min(1.0, 1.0 - makers / state["makers_peak"])
     else:
-        v.venue[0]["makers_drawdown"] = 0.0
+        state["makers_drawdown"] = 0.0
 
 
 @kernel
-def check_ledger(v, expected, gross):
+def check_ledger(v, gross):
     """Stage 12: I1, I2 and I3; the first that fails is recorded by its number."""
     out = v.out[0]
-    unbalanced = abs(ledger_sum(v) - expected - v.venue[0]["external_flow"]) / gross
-    open_side = largest_net_position(v) / gross
+    unbalanced, open_side = audit(v)
+    unbalanced, open_side = unbalanced / gross, open_side / gross
     out["ledger_residual"] = max(out["ledger_residual"], max(unbalanced, open_side))
     if out["violation"] == 0:
         if not unbalanced <= LEDGER_TOLERANCE:
@@ -457,11 +491,14 @@ def close_books(v, t, vault_start, maintenance):
     unresolved = 0.0
     for m in range(v.markets.shape[0]):
         v.out_market[m]["unresolved_bad_debt"] = 0.0
-    for k in range(v.traders + 2):
-        a = k if k < v.traders else v.traders + (VAULT if k == v.traders else POOL)
+    found = list_insolvable(v)
+    v.lists[0, found], v.lists[0, found + 1] = v.traders + VAULT, v.traders + POOL
+    for k in range(found + 2):
+        a = v.lists[0, k]
         at_mark, at_world = equity(v, a), equity_at_world(v, a)
         worst = min(at_mark, at_world)
         if worst < -QUANTUM:
+            note_change(v, a)
             if not is_flat(v, a):
                 attribute_loss(v, a, maintenance, at_world < at_mark)
             unresolved -= worst
@@ -602,7 +639,12 @@ def _never_pending(v, a):
 
 @kernel
 def _everybody(v, t):
-    return v.venue[0]["candidates"]
+    if v.venue[0]["listed"][BOXES - 1] == 0:
+        for a in range(v.traders):
+            v.lists[BOXES - 1, a] = a
+            note_change(v, a)
+        v.venue[0]["listed"][BOXES - 1] = v.traders
+    return v.traders
 
 
 def _selection(culled: bool, ceiling: Any, trigger: Mechanism) -> Any:
@@ -627,9 +669,11 @@ def _round(select: Any, flag: Any, liquidate: Any, unwind_row: Any, unwind: Any,
         suspects = 0
         ordered = True
         vault = v.traders + VAULT
-        insolvent = equity(v, vault) < 0.0
-        for k in range(select(v, t)):
-            a = v.accounts[k]["candidate"]
+        candidates = select(v, t)
+        v.venue[0]["evaluations"] += candidates
+        insolvent = v.venue[0]["holders_safe"] == 0 and equity(v, vault) < 0.0
+        for k in range(candidates):
+            a = v.lists[BOXES - 1, k]
             value, requirement = assess(v, a, maintenance)
             due, priority = flag(v, a, value, requirement, t)
             if due:
@@ -637,10 +681,10 @@ def _round(select: Any, flag: Any, liquidate: Any, unwind_row: Any, unwind: Any,
                 v.accounts[flagged]["priority"] = priority
                 ordered = ordered and (flagged == 0 or v.accounts[flagged - 1]["priority"] <= priority)
                 flagged += 1
-            if due or value < 0.0:
+            if due or value < -QUANTUM:
                 v.accounts[suspects]["suspect"] = a
                 suspects += 1
-                insolvent = insolvent or value < 0.0
+                insolvent = insolvent or value < -QUANTUM
         # Only these can owe anything in this round's waterfall: nobody else is filled before it.
         v.accounts[suspects]["suspect"] = vault
         v.venue[0]["suspects"] = suspects + 1
@@ -701,17 +745,7 @@ def _path(
     def run_path(v, path, rounds_per_step, trace):
         out = v.out[0]
         open_step(v, path, 0)
-        for r in range(v.rows.shape[0]):
-            v.rows[r]["reference_price"] = v.markets[v.rows[r]["market"]]["mark"]
-        for a in range(v.traders):
-            value, requirement = assess(v, a, maintenance)
-            if requirement > 0.0 and value < requirement:
-                out["liquidatable_at_start"] += 1
-        gross = 0.0
-        for r in range(v.rows.shape[0]):
-            gross += abs(v.rows[r]["size"]) * v.markets[v.rows[r]["market"]]["mark"]
-        gross = max(gross, 1.0)
-        expected = ledger_sum(v)
+        gross = open_books(v, maintenance)
         vault_start = equity(v, v.traders + VAULT)
         v.venue[0]["makers_peak"] = equity(v, v.traders + MARKET_MAKERS)
         out["fund_low_water"] = fund_balance(v)
@@ -738,12 +772,12 @@ def _path(
             if rounds > 0:
                 out["rounds"] += rounds
                 refresh_prices(v, path, t, response)
-                check_ledger(v, expected, gross)
+                check_ledger(v, gross)
             watch(v)
             record_step(v, t, trace)
         at_horizon(v, path.world.shape[0] - 1, maintenance)
         close_books(v, path.world.shape[0] - 1, vault_start, maintenance)
-        check_ledger(v, expected, gross)
+        check_ledger(v, gross)
 
     return run_path
 
@@ -999,18 +1033,34 @@ def build_cell(protocol: Protocol, book: Book, *, prices: np.ndarray, step: floa
     open_interest = np.bincount(rows["market"], np.maximum(notional, 0.0), count)
     held_value = np.bincount(book.row_market, book.size, count) * prices
     market_records["open_interest"] = np.where(held_assets, held_value, open_interest)
+    terms = venue_terms(protocol, markets, step)
+    venue_record["feeds_back"] = np.any(terms["provider_feedback"] > 0.0)
+    _open_audit(venue_record, market_records, accounts, rows)
     return Cell(
         markets=markets,
         traders=traders,
         step=step,
         rounds_per_step=protocol.rounds_per_step or ROUNDS_BEFORE_FAULT,
-        terms=venue_terms(protocol, markets, step),
+        terms=terms,
         start=Start(venue_record, market_records, accounts, rows),
         open_interest=open_interest,
         gross_notional=float(np.abs(notional).sum()),
         vault_equity=float(accounts["cash"][traders + VAULT]),
         fund=float(accounts["cash"][traders + INSURANCE_FUND]),
     )
+
+
+def _open_audit(venue: np.ndarray, markets: np.ndarray, accounts: np.ndarray, rows: np.ndarray) -> None:
+    """Choose the units of the audit and book what accounts hold at t = 0."""
+    held = accounts["cash"] - np.bincount(rows["account"], rows["carry"], len(accounts))
+    total = np.abs(accounts["cash"]).sum() + np.abs(rows["carry"]).sum()
+    venue["audit_unit"] = max(total, 1.0) * AUDIT_RESOLUTION
+    accounts["booked"] = np.floor(held / venue["audit_unit"] + 0.5)
+    venue["audited"] = venue["opening_units"] = accounts["booked"].sum()
+    contracts = np.bincount(rows["market"], np.abs(rows["size"]), len(markets))
+    markets["size_unit"] = np.where(contracts > 0.0, contracts, 1.0) * AUDIT_RESOLUTION
+    rows["booked_size"] = np.floor(rows["size"] / markets["size_unit"][rows["market"]] + 0.5)
+    np.add.at(markets["net_units"], rows["market"], rows["booked_size"])
 
 
 def _venue(cell: Cell, steps: int) -> Venue:
@@ -1024,6 +1074,8 @@ def _venue(cell: Cell, steps: int) -> Venue:
         accounts=cell.start.accounts.copy(),
         rows=cell.start.rows.copy(),
         market_rows=np.argsort(cell.start.rows["market"], kind="stable").astype(np.int64),
+        lists=np.zeros((LISTS, len(cell.start.accounts)), np.int64),
+        opening=np.array([(np.nan, 0, 0.0)] * count, np.dtype(list(OPENING_FIELDS), align=True)),
         decay=np.exp(-elapsed[None, :] / cell.terms["resilience"][:, None]),
         response_history=np.zeros((steps + 1, count)),
         out=np.zeros(1, PATH_DTYPE),

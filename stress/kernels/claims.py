@@ -7,7 +7,7 @@ negative cash after all contracts are gone. Legend: a = accounts, r = rows, m = 
 from __future__ import annotations
 
 from stress.kernels.jit import inlined, kernel
-from stress.kernels.ledger import is_flat
+from stress.kernels.ledger import is_flat, touch
 from stress.kernels.venue import (
     BALANCE,
     CAP,
@@ -103,6 +103,8 @@ def pay_from_fund(v, a, m, amount):
         for r in range(account["row_start"], account["row_end"]):
             v.markets[v.rows[r]["market"]]["fund_paid"] += amount * v.rows[r]["attribution"]
     fund = v.traders + INSURANCE_FUND
+    touch(v, fund)
+    touch(v, a)
     v.accounts[fund]["cash"] -= amount
     v.accounts[a]["cash"] += amount
     v.out[0]["fund_paid"] += amount

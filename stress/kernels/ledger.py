@@ -6,8 +6,14 @@ Legend: a = accounts, r = rows, m = markets. Money is USD, sizes are signed base
 
 from __future__ import annotations
 
+import math
+
 from stress.kernels.jit import inlined, kernel
-from stress.kernels.venue import HOLDERS, VAULT
+from stress.kernels.venue import CHANGED, HOLDERS, MARKET_MAKERS, UNAUDITED, VAULT
+
+# Units of the audit: one is the total of the cell's amounts x AUDIT_RESOLUTION, the precision of a double.
+AUDIT_RESOLUTION = 2.0**-53
+LARGEST_UNITS = 2.0**62
 
 
 @inlined
@@ -21,6 +27,27 @@ def settle_funding(v, r):
     v.rows[r]["carry"] = v.rows[r]["entry_notional"] - v.rows[r]["size"] * v.rows[r]["settled_index"]
 
 
+@inlined
+def note_change(v, a):
+    """Note that records of the account differ from the start of the path, so that they are put back after it."""
+    if v.accounts[a]["changed"] == 0:
+        v.accounts[a]["changed"] = 1
+        v.lists[CHANGED, v.venue[0]["changed"]] = a
+        v.venue[0]["changed"] += 1
+
+
+@inlined
+def touch(v, a):
+    """Say that the account's cash or rows change: the one duty of a kernel that writes them."""
+    if v.accounts[a]["unaudited"] == 0:
+        v.accounts[a]["unaudited"] = 1
+        v.lists[UNAUDITED, v.venue[0]["unaudited"]] = a
+        v.venue[0]["unaudited"] += 1
+        note_change(v, a)
+    if a == v.traders + VAULT or a == v.traders + MARKET_MAKERS:
+        v.venue[0]["holders_safe"] = 0
+
+
 @kernel
 def trade(v, r, quantity, price):
     """Add `quantity` (signed base units) to row `r` at `price`, realising PnL on what it closes.
@@ -31,6 +58,7 @@ def trade(v, r, quantity, price):
     """
     settle_funding(v, r)
     a = v.rows[r]["account"]
+    touch(v, a)
     size = v.rows[r]["size"]
     if a == v.traders + VAULT:
         v.markets[v.rows[r]["market"]]["vault_flow"] -= quantity * price
@@ -79,26 +107,43 @@ def is_flat(v, a):
 
 
 @kernel
-def ledger_sum(v):
-    """I1: sum over all rows and balances of cash - entry notional - size x (index - settled index), USD."""
-    total = 0.0
-    for a in range(v.accounts.shape[0]):
-        total += v.accounts[a]["cash"]
-    for r in range(v.rows.shape[0]):
-        total -= v.rows[r]["carry"] + v.rows[r]["size"] * v.markets[v.rows[r]["market"]]["funding_index"]
-    return total
+def audit(v):
+    """Book what touched accounts hold now, and return the residuals of I1 and I2, USD (0 = identities hold).
 
-
-@kernel
-def largest_net_position(v):
-    """I2: largest |net size| over markets, valued at the mark, USD (0 = every market nets to zero)."""
+    I1 is the sum over all rows and balances of cash - entry notional - size x (index - settled index), I2 the
+    largest |net size| over markets at the mark. Both are sums of whole units, so that neither the order of
+    accounts nor how often they were audited shows, and accounts that nobody touched need no look. An amount
+    beyond the range of units gives nan.
+    """
+    state = v.venue[0]
+    for k in range(state["unaudited"]):
+        a = v.lists[UNAUDITED, k]
+        account = v.accounts[a]
+        account["unaudited"] = 0
+        booked = account["cash"]
+        for r in range(account["row_start"], account["row_end"]):
+            booked -= v.rows[r]["carry"]
+            market = v.markets[v.rows[r]["market"]]
+            units = v.rows[r]["size"] / market["size_unit"]
+            if not abs(units) < LARGEST_UNITS:
+                return math.nan, math.nan
+            whole = math.floor(units + 0.5)
+            market["net_units"] += whole - v.rows[r]["booked_size"]
+            v.rows[r]["booked_size"] = whole
+        units = booked / state["audit_unit"]
+        if not abs(units) < LARGEST_UNITS:
+            return math.nan, math.nan
+        whole = math.floor(units + 0.5)
+        state["audited"] += whole - account["booked"]
+        account["booked"] = whole
+    state["unaudited"] = 0
+    unbalanced = (state["audited"] - state["opening_units"]) * state["audit_unit"] - state["external_flow"]
     worst = 0.0
     for m in range(v.markets.shape[0]):
-        net = 0.0
-        for k in range(v.markets[m]["rows_start"], v.markets[m]["rows_end"]):
-            net += v.rows[v.market_rows[k]]["size"]
+        net = v.markets[m]["net_units"] * v.markets[m]["size_unit"]
+        unbalanced -= net * v.markets[m]["funding_index"]
         worst = max(worst, abs(net) * v.markets[m]["mark"])
-    return worst
+    return abs(unbalanced), worst
 
 
 @inlined

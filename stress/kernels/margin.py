@@ -69,7 +69,10 @@ def attribute_loss(v, a, maintenance, at_world=False):
     for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
         m = v.rows[r]["market"]
         price = v.markets[m]["world"] if at_world else v.markets[m]["mark"]
-        lost = max(0.0, v.rows[r]["size"] * (v.rows[r]["reference_price"] - price))
+        reference = v.rows[r]["reference_price"]
+        if reference == 0.0:
+            reference = v.markets[m]["opening_mark"]
+        lost = max(0.0, v.rows[r]["size"] * (reference - price))
         v.rows[r]["attribution"] = lost
         total += lost
     if total <= 0.0:

@@ -61,6 +61,18 @@ class PathBlock(NamedTuple):
     regime: np.ndarray  # (P, S + 1) int8, -1 where the model has no regimes
 
 
+# Nested boxes of prices (kernels.culling), and the lists of accounts: one of each box, then those whose records
+# differ from the start of the path, then those whose ledger entries changed since the last audit.
+BOXES = 3
+CHANGED, UNAUDITED = BOXES, BOXES + 1
+LISTS = BOXES + 2
+# Record of Venue.opening: what a scan of all accounts at t = 0 finds, kept while the marks there are the same.
+OPENING_FIELDS = (
+    ("mark", "f8"),  # (m,) mark at t = 0 for which the other fields hold; nan = none yet
+    ("liquidatable", "i8"),  # accounts below their requirement
+    ("gross", "f8"),  # USD, gross notional of all rows
+)
+
 # The smallest amount that venues book (USDC has six decimals); a smaller debt is rounding, not a claim.
 QUANTUM = 1e-6
 
@@ -82,14 +94,22 @@ VENUE_FIELDS = (
     ("attempts_left", "f8"),  # accounts that may still be liquidated in this step
     ("pool_shared", "f8"),  # USD of negative equity that the pool has absorbed
     ("makers_peak", "f8"),  # USD: highest equity of the market makers so far
+    ("feeds_back", "i8"),  # 1 = some market's depth follows the market makers' drawdown
     ("makers_drawdown", "f8"),  # their fall from it as a fraction, at the end of the last step
     ("suspects", "i8"),  # number of accounts in the scratch field `suspect` below
+    # what changed (kernels.ledger)
+    ("changed", "i8"),  # number of accounts in Venue.lists[CHANGED]
+    ("unaudited", "i8"),  # number of accounts in Venue.lists[UNAUDITED]
+    ("audited", "i8"),  # I1 in units: sum of what accounts had booked at their last audit
+    ("opening_units", "i8"),  # the same at t = 0
+    ("audit_unit", "f8"),  # USD of one unit
     # culling (kernels.culling)
     ("disturbed", "i8"),  # 1 = accounts outside the lists have changed
-    ("kept", "i8"),  # number of accounts that the wide box does not clear
-    ("candidates", "i8"),  # number of accounts to evaluate
-    ("narrow_since", "i8"),  # step in which the narrow box was laid
-    ("narrow_width", "f8"),  # its half width, fraction of price
+    ("listed", "i8", (BOXES,)),  # number of accounts that each box does not clear
+    ("laid_at", "i8"),  # step in which a box was last laid
+    ("holders_safe", "i8"),  # 1 = neither vault nor market makers can fall below zero in the narrowest box
+    ("rebuilds", "i8"),  # boxes laid on this path
+    ("evaluations", "i8"),  # accounts looked at on this path
 )
 MARKET_FIELDS = (
     ("world", "f8"),  # W
@@ -120,14 +140,15 @@ MARKET_FIELDS = (
     ("order_cap", "f8"),  # largest notional of one order, USD
     ("vault_flow", "f8"),  # USD that the vault received for what it sold less what it paid
     ("halted_until", "i8", (7,)),  # first step at which each action is allowed again
-    ("wide_low", "f8"),  # the two boxes of culling, on the mark and on the net mark
-    ("wide_high", "f8"),
-    ("wide_net_low", "f8"),
-    ("wide_net_high", "f8"),
-    ("low", "f8"),
-    ("high", "f8"),
-    ("net_low", "f8"),
-    ("net_high", "f8"),
+    ("opening_mark", "f8"),  # mark at t = 0
+    ("net_units", "i8"),  # I2 in units: sum of the sizes of this market's rows at their last audit
+    ("size_unit", "f8"),  # base units of one unit
+    ("box_low", "f8", (BOXES,)),  # the boxes of culling, on the mark and on the net mark
+    ("box_high", "f8", (BOXES,)),
+    ("box_net_low", "f8", (BOXES,)),
+    ("box_net_high", "f8", (BOXES,)),
+    ("pace", "f8"),  # typical move of a step, fraction of price
+    ("laid_mark", "f8"),  # mark when a box was last laid
     ("rows_start", "i8"),  # this market's part of Venue.market_rows
     ("rows_end", "i8"),
 )
@@ -141,8 +162,9 @@ ACCOUNT_FIELDS = (
     ("touched", "i8"),  # 1 once the account was liquidated on this path
     ("queue", "i8"),  # scratch: the accounts flagged in a round, and their priorities
     ("priority", "f8"),
-    ("kept", "i8"),  # scratch: the accounts that the wide box does not clear, and those to evaluate
-    ("candidate", "i8"),
+    ("changed", "i8"),  # 1 = in Venue.lists[CHANGED], 1 = in Venue.lists[UNAUDITED]
+    ("unaudited", "i8"),
+    ("booked", "i8"),  # units of cash less carries at the account's last audit
     ("suspect", "i8"),  # scratch: the accounts that may default in a round, in order, the vault last
 )
 ROW_FIELDS = (
@@ -152,7 +174,8 @@ ROW_FIELDS = (
     ("account", "i8"),
     ("entry_notional", "f8"),  # USD: sum of size x price of what is open, signed like size
     ("settled_index", "f8"),  # funding index at the row's last settlement
-    ("reference_price", "f8"),  # mark at t = 0 or at the account's last fill: attribution of losses
+    ("reference_price", "f8"),  # mark at the account's last fill, 0 = not filled since t = 0: attribution of losses
+    ("booked_size", "i8"),  # units of size at the last audit
     ("attribution", "f8"),  # share of the account's loss that the row's market bears, while it defaults
 )
 
@@ -169,6 +192,8 @@ class Venue(NamedTuple):
     accounts: np.ndarray  # (a,) ACCOUNT_FIELDS and the mechanisms' own
     rows: np.ndarray  # (r,) ROW_FIELDS and the mechanisms' own
     market_rows: np.ndarray  # (r,) rows grouped by market
+    lists: np.ndarray  # (LISTS, a) int64, account numbers; their lengths stand in `venue`
+    opening: np.ndarray  # (m,) what every path with the same marks at t = 0 finds there
     decay: np.ndarray  # (m, S + 1) what is left of flow after so many steps
     response_history: np.ndarray  # (S + 1, m) impact response at the end of each step, for delayed sources
     out: np.ndarray  # (1,) record of PATH_OUTCOMES

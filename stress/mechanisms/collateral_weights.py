@@ -23,6 +23,7 @@ from pydantic import Field, model_validator
 
 from stress.kernels.culling import disturb
 from stress.kernels.jit import inlined, kernel
+from stress.kernels.ledger import note_change
 from stress.stages import (
     CollateralParameters,
     Mechanism,
@@ -149,6 +150,7 @@ def update(v, path, t):
             v.markets[m]["frozen"] = frozen
             for k in range(v.markets[m]["rows_start"], v.markets[m]["rows_end"]):
                 r = v.market_rows[k]
+                note_change(v, v.rows[r]["account"])
                 v.rows[r]["frozen_units"] = frozen * max(0.0, v.rows[r]["size"])
             disturb(v)
 

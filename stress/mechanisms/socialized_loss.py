@@ -13,7 +13,7 @@ from __future__ import annotations
 from stress.kernels.claims import can_share_losses, fund_balance, has_cash_claim, record_bad_debt, record_passed
 from stress.kernels.culling import disturb
 from stress.kernels.jit import kernel
-from stress.kernels.ledger import equity
+from stress.kernels.ledger import equity, touch
 from stress.kernels.venue import BALANCE, HOLDERS, VAULT
 from stress.stages import Mechanism, MechanismParameters, Stage
 
@@ -51,6 +51,7 @@ def absorb(v, t, maintenance):
         a = v.accounts[k]["suspect"]
         if has_cash_claim(v, a):
             paid = -v.accounts[a]["cash"] * relief
+            touch(v, a)
             v.accounts[a]["cash"] = v.accounts[a]["cash"] + paid if relief < 1.0 else 0.0
             record_passed(v, a, BALANCE, -v.accounts[a]["cash"])
             record_bad_debt(v, a, paid)
@@ -62,6 +63,7 @@ def absorb(v, t, maintenance):
     for a in range(v.traders + HOLDERS):
         if can_share_losses(v, a):
             part = haircut * max(0.0, equity(v, a))
+            touch(v, a)
             v.accounts[a]["cash"] -= part
             if a == v.traders + VAULT:
                 v.venue[0]["vault_apart"] += part
