@@ -29,9 +29,9 @@ from stress.kernels.halts import is_blocked
 from stress.kernels.impact import refresh_prices
 from stress.kernels.jit import entry, inlined, kernel
 from stress.kernels.ledger import (
-    equity,
     AUDIT_RESOLUTION,
     audit,
+    equity,
     equity_at_world,
     is_flat,
     note_change,
@@ -385,6 +385,8 @@ def reset(v, start, path):
         v.markets[m]["initial_price"] = path.world[0, m]
         v.markets[m]["oracle"] = path.world[0, m]
         v.markets[m]["mark"] = path.world[0, m]
+    for a in range(v.traders, v.accounts.shape[0]):
+        note_change(v, a)  # counterparties are written in many places, and are few
     begin_selection(v)
 
 

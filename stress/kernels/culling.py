@@ -134,7 +134,9 @@ def select_candidates(v, t, ceiling, clear, pending):
                     note_change(v, a)  # who is looked at may be written
         state["listed"][b] = found
         b += 1
-    state["holders_safe"] = 1 if stays_solvent(v, v.traders + VAULT) and stays_solvent(v, v.traders + MARKET_MAKERS) else 0
+    state["holders_safe"] = (
+        1 if stays_solvent(v, v.traders + VAULT) and stays_solvent(v, v.traders + MARKET_MAKERS) else 0
+    )
     return state["listed"][BOXES - 1]
 
 

@@ -1,4 +1,7 @@
-"""Measuring one case: engine and comparators take turns on chunks of distinct paths."""
+"""Measuring one case: engine and comparators take turns on chunks of distinct paths.
+
+Time is that of the measuring thread on its processor, so that other work of the machine does not count as ours.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +39,9 @@ class _Turns:
             return None
         if self.per_path:
             paths = max(1, min(paths, int(self.budget / self.per_path[-1])))
-        began = time.perf_counter()
+        began = time.thread_time()
         result = work(paths)
-        seconds = time.perf_counter() - began
+        seconds = time.thread_time() - began
         self.budget -= seconds
         self.per_path.append(seconds / paths)
         return result
@@ -60,28 +63,30 @@ def measure(case: Case, paths: int) -> Measured:
     equity_loop(*bare_arguments, warm.world[:, :2])
     turns = {name: _Turns(COMPARATOR_SECONDS) for name in ("exhaustive", "bare", "numpy")}
     turns["culled"] = _Turns(CULLED_SECONDS)
-    generation, ratio, outcomes = [], {name: [] for name in turns}, []
+    generation, outcomes = [], []
     for chunk, first in enumerate(range(0, paths, CHUNK)):
-        began = time.perf_counter()
+        began = time.thread_time()
         block = source.generate(first, CHUNK)
-        generation.append((time.perf_counter() - began) / CHUNK)
+        generation.append((time.thread_time() - began) / CHUNK)
         now = [built[(chunk * CELLS_PER_CHUNK + k) % len(built)] for k in range(min(CELLS_PER_CHUNK, len(built)))]
 
         def simulate(compiled: engine.Engine, count: int, now=now, block=block) -> list[np.ndarray]:
             some = first_paths(block, count)
             return [engine.simulate(compiled, one.cell, some).paths for one in now]
 
-        found = turns["culled"].take(lambda n: simulate(culled[0], n), CHUNK)  # noqa: B023
+        found = turns["culled"].take(lambda n: simulate(culled[0], n), CHUNK)
         if found is None:
             break
         outcomes += found
         slow = 2 if turns["exhaustive"].per_path else 1
-        turns["exhaustive"].take(lambda n: simulate(exhaustive[0], n), slow)  # noqa: B023
+        turns["exhaustive"].take(lambda n: simulate(exhaustive[0], n), slow)
         turns["bare"].take(lambda n: equity_loop(*bare_arguments, block.world[:n]), 2)  # noqa: B023
         if case.preset == NUMPY_PRESET:
             turns["numpy"].take(lambda n: [numpy_engine(now[0].cell, block, p) for p in range(n)], 1)  # noqa: B023
     cells = len(now)
-    per_cell = {name: np.array(t.per_path) / (cells if name in ("culled", "exhaustive") else 1) for name, t in turns.items()}
+    per_cell = {
+        name: np.array(t.per_path) / (cells if name in ("culled", "exhaustive") else 1) for name, t in turns.items()
+    }
     median = {name: float(np.median(times)) if times.size else None for name, times in per_cell.items()}
     whole = np.concatenate(outcomes)
     traders = built[0].cell.traders
@@ -113,9 +118,9 @@ def measure(case: Case, paths: int) -> Measured:
 
 def _compiled(built: BuiltCell, block: PathBlock, *, culled: bool) -> tuple[engine.Engine, float]:
     composed = engine.compose(built.protocol, culled=culled)
-    began = time.perf_counter()
+    began = time.thread_time()
     engine.simulate(composed, built.cell, block)
-    return composed, time.perf_counter() - began
+    return composed, time.thread_time() - began
 
 
 def _effort(culled: engine.Engine, built: BuiltCell, block: PathBlock) -> tuple[float, float]:
