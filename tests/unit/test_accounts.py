@@ -333,7 +333,7 @@ def test_a_book_that_cannot_be_made_is_refused(arguments, message):
     ("change", "message"),
     [
         ({"size": [0.0]}, "size is finite and not zero"),
-        ({"entry_price": [-1.0]}, "entry_price is finite and not below 0"),
+        ({"entry_price": [-1.0]}, "entry_price is finite, not below 0"),
         ({"cash": [np.nan]}, "cash is finite"),
         ({"row_market": [2]}, "row_market names a market"),
         ({"row_start": [0, 2]}, "row_start starts at 0"),
