@@ -22,6 +22,7 @@ from tests.venues import protocol_of
 PROTOCOLS = Path(__file__).parents[2] / "configs" / "protocols"
 PRESETS = ("reference", "hyperliquid")
 ORDERS = st.permutations(range(3))
+FUNDS = st.sampled_from([0.0, 30.0, 200.0, 1500.0])
 
 
 @st.composite
@@ -78,3 +79,16 @@ def test_i5_a_loss_that_a_preset_deleverages_is_allocated_or_left_over(preset):
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_agrees_with_its_exact_twin(preset):
     examined(agrees_with_the_twin, like(preset), books(largest=8), blocks(most_steps=30))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_i6_equality_does_not_trigger_at_a_preset(preset):
+    claim = invariants.test_i6_equality_does_not_trigger.hypothesis.inner_test
+    plain = {"trigger": {"rule": "strict_trigger"}, "funding": {"rule": "premium_clamp_funding"}}  # due after an hour
+    at = like(preset, margin=invariants.BINARY_MARGIN, **plain)
+    examined(claim, at, st.integers(1, 4000), st.integers(1, 64), st.sampled_from([-1, 1]))
+
+
+def test_i7_all_fund_sizes_of_the_reference_venue_share_the_path_up_to_the_first_exhaustion():
+    claim = invariants.test_i7_all_fund_sizes_share_the_path_up_to_the_first_exhaustion.hypothesis.inner_test
+    examined(claim, like("reference"), books(), blocks(), FUNDS)
