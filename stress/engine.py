@@ -384,6 +384,8 @@ def reset(v, start, path):
         v.markets[m] = start.markets[m]
         v.markets[m]["initial_price"] = path.world[0, m]
         v.markets[m]["oracle"] = path.world[0, m]
+        v.markets[m]["oracle_low"] = path.world[0, m]
+        v.markets[m]["oracle_high"] = path.world[0, m]
         v.markets[m]["mark"] = path.world[0, m]
     for a in range(v.traders, v.accounts.shape[0]):
         note_change(v, a)  # counterparties are written in many places, and are few
@@ -1090,7 +1092,19 @@ def _venue(cell: Cell, steps: int) -> Venue:
 def open_venue(cell: Cell, prices: np.ndarray) -> Venue:
     """Return a cell's venue at t = 0, with every price of market m at `prices` (m,) USD; nothing has happened yet."""
     venue = _venue(cell, 1)
-    for name in ("world", "mid", "external", "source", "oracle", "mark", "previous_mark", "net_mark", "initial_price"):
+    for name in (
+        "world",
+        "mid",
+        "external",
+        "source",
+        "oracle",
+        "oracle_low",
+        "oracle_high",
+        "mark",
+        "previous_mark",
+        "net_mark",
+        "initial_price",
+    ):
         venue.markets[name] = prices
     venue.markets["premium_factor"] = 1.0
     venue.rows["reference_price"] = prices[venue.rows["market"]]

@@ -30,6 +30,7 @@ DIFFUSION, COMMON_JUMP, IDIOSYNCRATIC_JUMP, REGIME, BRIDGE, DEPTH, PREMIUM, BOOT
     np.uint64(purpose) for purpose in range(1, 11)
 )
 MIXTURE = np.uint64(15)
+SOURCE_NOISE = np.uint64(16)  # sub-level: the source
 
 # Market id of numbers that belong to no market (regime, common jumps), and the sub-level of what has none.
 COMMON = np.uint64(0)

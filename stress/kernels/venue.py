@@ -117,6 +117,8 @@ MARKET_FIELDS = (
     ("external", "f8"),  # mid of external perpetuals
     ("source", "f8"),  # X: external spot, W moved by the arbitraged share of own impact
     ("oracle", "f8"),  # O
+    ("oracle_low", "f8"),  # range of the sources behind O
+    ("oracle_high", "f8"),
     ("oracle_step", "i8"),  # step at which the source observation behind O was made
     ("mark", "f8"),  # M
     ("mark_step", "i8"),  # step in which the mark was set

@@ -5,8 +5,8 @@ Formula      N = |size| x price, n = |size|. Held: weight = min(w, 1.1 / (1 + si
              where size_discount = 0; to open, w is scaled by scale_start / deposits once deposits exceed it. Borrowed:
              weight = max(w, 0.8 w + size_discount x sqrt(n)). Weights are rounded down to multiples of weight_step.
              requirement = N x (1 - weight x (1 - frozen)) held, N x (weight - 1) borrowed.
-             A due account's holding is sold by sale_share every sale_interval, and whole once its debt reaches
-             whole_sale_weight x N; what is frozen cannot be sold.
+             A due account's holding is sold by sale_share every sale_interval (all that fit in a step at once), and
+             whole once its debt reaches whole_sale_weight x N; what is frozen cannot be sold.
 Source       Drift protocol-v2, math/margin.rs:47 and state/spot_market.rs @ 0ae3e3b1 (weights, imf_factor, scale);
              Hyperliquid docs, portfolio-margin.md (2026-08-22): weight LTV to borrow, 0.5 + 0.5 LTV to keep, 20 % every
              3 s, whole at LTV + (1 - LTV) x 2 / 3.
@@ -165,6 +165,9 @@ def sale(v, a, r, equity, requirement, t):
     debt = -v.accounts[a]["cash"]
     if debt >= terms["whole_sale_weight"] * size * v.markets[m]["mark"]:
         return free
+    if v.rows[r]["sold_step"] == t:
+        return 0.0
+    v.rows[r]["sold_step"] = t
     sales = max(1.0, v.step_seconds / terms["sale_interval"])
     return free * (1.0 - (1.0 - terms["sale_share"]) ** sales)
 
@@ -175,5 +178,9 @@ MECHANISM = Mechanism(
     parameters=CollateralWeights,
     kernels={"maintenance": maintenance, "initial": initial, "update": update, "sale": sale},
     bound=bound,
-    state=(StateField("frozen", "market", "f8", "fraction"), StateField("frozen_units", "row", "f8", "base units")),
+    state=(
+        StateField("frozen", "market", "f8", "fraction"),
+        StateField("frozen_units", "row", "f8", "base units"),
+        StateField("sold_step", "row", "i8", "step", reset=-1),
+    ),
 )

@@ -77,6 +77,8 @@ def observe(v, path, t, first_round):
         on_beat = beat == 0 or (s - terms["heartbeat_phase_steps"]) % beat == 0
         if on_beat or t == 0 or abs(price / v.markets[m]["oracle"] - 1.0) >= terms["deviation_threshold"]:
             v.markets[m]["oracle"] = price
+            v.markets[m]["oracle_low"] = price
+            v.markets[m]["oracle_high"] = price
             v.markets[m]["oracle_step"] = s
 
 

@@ -22,7 +22,7 @@ from stress.stages import Mechanism, MechanismParameters, NonNegativeByMarket, P
 class PortionWithCaps(MechanismParameters):
     """Money is USD."""
 
-    minimum_notional: float = Field(ge=0, description="an order may close this much whatever the portion, USD")
+    minimum_notional: float = Field(gt=0, description="an order may close this much whatever the portion, USD")
     portion: float = Field(gt=0, le=1, description="largest share of a position that one order closes")
     account_block_limit: float = Field(gt=0, description="largest notional that an account loses per block, USD")
     size_step: NonNegativeByMarket = Field(default=0.0, description="smallest unit of size, base units; 0 = none")

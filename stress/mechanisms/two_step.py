@@ -2,7 +2,7 @@
 
 Stage        size.
 Formula      ratio = equity / gross notional of the account; first_share x |size|, or |size| where the ratio is
-             below whole_below_ratio.
+             below whole_below_ratio or the position is worth no more than dust_below.
 Source       Perpetual Protocol v1 docs (read 2026-08): below 6.25 % a quarter, below 2.5 % all.
 Invariants   closes no more than what is open.
 Limits       the ratio is the account's; a venue with isolated positions has one per account.
@@ -17,10 +17,11 @@ from stress.stages import Mechanism, MechanismParameters, Stage
 
 
 class TwoStep(MechanismParameters):
-    """Both are fractions."""
+    """Shares and ratios are fractions."""
 
     first_share: float = Field(gt=0, le=1, description="share of the position that the first step closes")
     whole_below_ratio: float = Field(ge=0, lt=1, description="equity over notional below which all is closed")
+    dust_below: float = Field(default=1.0, gt=0, description="a position worth no more is closed whole, USD")
 
 
 @kernel
@@ -32,9 +33,11 @@ def quantity(v, a, r, equity, requirement, bankruptcy_price, t, maintenance, fee
         if market["holding"] == 0:
             notional += abs(v.rows[w]["size"]) * market["mark"]
     terms = v.terms[v.rows[r]["market"]]
-    if equity < terms["whole_below_ratio"] * notional:
-        return abs(v.rows[r]["size"])
-    return terms["first_share"] * abs(v.rows[r]["size"])
+    size = abs(v.rows[r]["size"])
+    dust = size * v.markets[v.rows[r]["market"]]["mark"] <= terms["dust_below"]
+    if dust or equity < terms["whole_below_ratio"] * notional:
+        return size
+    return terms["first_share"] * size
 
 
 MECHANISM = Mechanism(name="two_step", stage=Stage.SIZE, parameters=TwoStep, kernels={"quantity": quantity})

@@ -77,7 +77,41 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "heartbeat_phase": _seconds(0, 1),
         "deviation_threshold": _one_of(None, 0.005, 0.05),
     },
+    "oracle_panel": {
+        "sources": st.lists(
+            st.fixed_dictionaries(
+                {
+                    "weight": _one_of(1.0, 2.5),
+                    "delay": _seconds(0, 0, 1, 3),
+                    "heartbeat": _seconds(0, 2),
+                    "offset": _one_of(0.0, 0.002, -0.01),
+                    "noise": _one_of(0.0, 0.003),
+                    "outage_for": _seconds(0, 2),
+                    "manipulation": _one_of(0.0, 0.1),
+                    "manipulated_for": _seconds(0, 2),
+                }
+            ),
+            min_size=1,
+            max_size=4,
+        ).map(lambda sources: [{"name": f"s{k}"} | source for k, source in enumerate(sources)]),
+        "combine": _one_of("median", "weighted_median"),
+        "quorum": _one_of(0.0, 0.6),
+        "maximum_age": _one_of(None, "120s"),
+        "fallback": _one_of("last", "own_mid"),
+    },
     "oracle_mark": {},
+    "averaged_mark": {
+        "averaged": _one_of("oracle", "own_mid"),
+        "average": _one_of("twap", "ema"),
+        "average_window": _seconds(1, 3),
+    },
+    "price_range": {"range_share": _one_of(0.5, 1.0)},
+    "oracle_validity": {
+        "volatile_limit": _one_of(1.02, 1.5),
+        "volatile_blocks": _blocks(),
+        "uncertain_limit": _one_of(0.002, 0.05),
+        "uncertain_blocks": _blocks("oracle_update"),
+    },
     "median_of_three_mark": {"premium_ema": _one_of("30s", "150s", "600s")},
     "premium_clamp_funding": {"funding_interval": _seconds(1, 3), "funding_period": st.just("10m")},
     "divergence_breaker": {
@@ -170,7 +204,7 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "throttle_duration": _seconds(1, 5),
     },
     "portion_with_caps": {
-        "minimum_notional": _one_of(0.0, 500.0),
+        "minimum_notional": _one_of(50.0, 500.0),
         "portion": _one_of(0.1, 0.5),
         "account_block_limit": _one_of(10.0, 1e5),
         "size_step": _one_of(0.0, 0.5),
@@ -230,14 +264,15 @@ def rules(draw: st.DrawFn, name: str) -> dict[str, Any]:
 def protocols(draw: st.DrawFn, among: Collection[str] = tuple(PARAMETERS), **fixed: Any) -> Protocol:
     """Any composition of the shelf; stages given by keyword stay as they are, or are drawn if they are strategies.
 
-    `among` names the rules that margin, trigger and size are drawn from.
+    `among` names the rules that oracle, mark, breakers, margin, trigger and size are drawn from.
     """
 
     def one(*names: str) -> dict[str, Any]:
         return draw(rules(draw(st.sampled_from(names))))
 
     def of(stage: Stage) -> list[str]:
-        return [name for name in of_stage(stage) if name in among]
+        names = list(of_stage(stage))
+        return [name for name in names if name in among] or names
 
     def some(*names: str) -> list[dict[str, Any]]:
         return [draw(rules(name)) for name in draw(st.permutations(names))[: draw(st.integers(0, len(names)))]]
@@ -246,10 +281,10 @@ def protocols(draw: st.DrawFn, among: Collection[str] = tuple(PARAMETERS), **fix
     execution = draw(_one_of(["order_book"], ["order_book", "backstop_vault"], ["backstop_vault", "order_book"]))
     stages = {
         "impact": one("linear_impact", "square_root_impact"),
-        "oracle": one("external_feed"),
-        "mark": one("oracle_mark", "median_of_three_mark"),
+        "oracle": one(*of(Stage.ORACLE)),
+        "mark": one(*of(Stage.MARK)),
         "funding": draw(st.none() | rules("premium_clamp_funding")),
-        "breakers": some("divergence_breaker", "staleness_breaker"),
+        "breakers": some(*of(Stage.BREAKERS)),
         "margin": one(*of(Stage.MARGIN)),
         "margin_modifiers": some(*of(Stage.MARGIN_MODIFIERS)),
         "trigger": one(*of(Stage.TRIGGER)),

@@ -356,4 +356,5 @@ def test_two_step_closes_part_or_all(size, equity, first, below):
         size={"rule": "two_step", "first_share": first, "whole_below_ratio": below},
     )
     closed = two_step.quantity(venue, 0, 0, equity, 1.0, 0.0, 1, None, no_fee)
-    assert closed == (abs(size) if equity < below * abs(size) * 100.0 else first * abs(size))
+    whole = abs(size) * 100.0 <= 1.0 or equity < below * abs(size) * 100.0
+    assert closed == (abs(size) if whole else first * abs(size))
