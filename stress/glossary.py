@@ -157,7 +157,12 @@ def _fields(parameters: type[BaseModel]) -> Iterator[tuple[str, str, str, str]]:
         required = info.default is PydanticUndefined
         default = info.default.value if isinstance(info.default, Delay) else info.default
         meets = next((item.rule for item in info.metadata if isinstance(item, MeetsStep)), "")
-        yield f"`{name}`", "must be given" if required else f"`{show(default)}`", meets, info.description or ""
+        yield (
+            f"`{name}`",
+            "must be given" if required else f"`{show(default) if default != () else 'none'}`",
+            meets,
+            info.description or "",
+        )
         for inner in _models(info.annotation):
             yield from _fields(inner)
 

@@ -88,7 +88,9 @@ class OraclePanel(MechanismParameters):
     combine: Literal["median", "weighted_median", "stake_weighted_median"] = Field(
         default="median", description="how valid sources become one price"
     )
-    stakes: dict[str, float] = Field(default={}, description="voting power of each validator")
+    stakes: dict[str, Annotated[float, Field(gt=0)]] | None = Field(
+        default=None, description="voting power of each validator; null = no validators"
+    )
     quorum: float = Field(default=0.5, ge=0, le=1, description="least share of weight (stake) that must be valid")
     maximum_age: Seconds | None = Field(default=None, gt=0, description="oldest observation that is valid; null = any")
     maximum_deviation: Annotated[float, Field(gt=0)] | None = Field(
@@ -103,10 +105,9 @@ class OraclePanel(MechanismParameters):
         if len(set(names)) != len(names):
             raise ValueError(f"every source has a name of its own; got {names}")
         validators = {source.validator for source in self.sources}
-        if self.combine == "stake_weighted_median" and (validators != self.stakes.keys() or len(validators) > MOST):
-            raise ValueError(f"`stakes` names the validators of the sources, at most {MOST}; got {sorted(self.stakes)}")
-        if any(stake <= 0 for stake in self.stakes.values()):
-            raise ValueError("a stake is above 0")
+        stakes = self.stakes or {}
+        if self.combine == "stake_weighted_median" and (validators != stakes.keys() or len(validators) > MOST):
+            raise ValueError(f"`stakes` names the validators of the sources, at most {MOST}; got {sorted(stakes)}")
         for source in self.sources:
             if source.heartbeat.value == 0 and (source.deviation_threshold or source.heartbeat_phase.value):
                 raise ValueError(f"{source.name}: a heartbeat of 0s publishes every step: no threshold, no phase")
@@ -117,10 +118,11 @@ class OraclePanel(MechanismParameters):
     def terms(self, market, step):
         """Return the kernel's fields: one array over sources for each of their parameters."""
         columns = {name: np.zeros(MOST) for name in _COLUMNS}
+        validators = sorted(self.stakes or {})
         for k, source in enumerate(self.sources):
             own = _seconds_of(source, step)
             columns["source_weight"][k] = 1.0 if self.combine == "median" else source.weight
-            columns["source_validator"][k] = sorted(self.stakes).index(source.validator) if self.stakes else 0
+            columns["source_validator"][k] = validators.index(source.validator) if validators else 0
             columns["source_threshold"][k] = source.deviation_threshold or NEVER
             columns["source_offset"][k], columns["source_noise"][k] = source.offset, source.noise
             columns["source_manipulation"][k] = source.manipulation
@@ -128,7 +130,7 @@ class OraclePanel(MechanismParameters):
             for name, steps in own.items():
                 columns[f"source_{name}"][k] = steps
         stakes = np.zeros(MOST)
-        stakes[: len(self.stakes)] = [self.stakes[name] for name in sorted(self.stakes)]
+        stakes[: len(validators)] = [(self.stakes or {})[name] for name in validators]
         return {
             **columns,
             "source_count": len(self.sources),

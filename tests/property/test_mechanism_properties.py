@@ -275,7 +275,7 @@ def tier_tables(draw):
     caps = sorted(draw(st.lists(st.integers(1, 100), min_size=count, max_size=count)), reverse=True)
     table, floor = [], 0.0
     for bound, cap in zip(above, caps, strict=True):
-        ratio = max(draw(st.sampled_from([0.2, 0.5, 0.9])), floor * cap)  # maintenance fractions rise
+        ratio = max(draw(st.sampled_from([0.2, 0.5, 0.9])), floor * cap * (1.0 + 1e-15))  # maintenance fractions rise
         floor = ratio / cap
         table.append((("above", bound), ("leverage_cap", cap), ("maintenance_to_initial_ratio", ratio)))
     return tuple(table)
