@@ -139,6 +139,6 @@ def test_stored_intervals_cover_the_closed_form_at_their_rate(case, tmp_path):
         assert rate >= 0.94  # the nominal 95 % up to the steps of a binomial
         low, high = stats.binom.interval(0.999, SEEDS, rate)
         assert low <= covered <= high, (kind, covered, rate)
-    events = sum(int(data["events_mutualised_loss"]) for data in found)
+    events = sum(data["events_mutualised_loss"].item() for data in found)
     trials = SEEDS * PATHS
     assert abs(events - trials * p) <= 4 * np.sqrt(trials * p * (1 - p))
