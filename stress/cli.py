@@ -1,4 +1,4 @@
-"""The command line: perpstress run, explain, report, compare, verify, path, peers, prices, replay.
+"""The command line: perpstress run, explain, report, compare, verify, path, peers, prices, replay, calibrate.
 
 Each command imports what it needs when it runs, so that `--help` answers at once.
 """
@@ -275,6 +275,62 @@ def path(
     closing = table[(table.liquidated_notional > 0) | (table.adl_notional > 0) | (table.bad_debt > 0)]
     print(f"{len(table)} rows, of them {len(closing)} with a liquidation, a deleveraging or bad debt (--csv FILE: all)")
     print(closing.to_string(index=False) if len(closing) else "nothing happened on this path")
+
+
+@app.command
+def calibrate(
+    prices: Annotated[list[Path], cyclopts.Parameter(consume_multiple=True)],
+    *,
+    output: Annotated[Path, cyclopts.Parameter(name=["--output", "-o"])],
+    template: Path = Path("configs/markets/house.yaml"),
+    markets: Annotated[list[str] | None, cyclopts.Parameter(consume_multiple=True)] = None,
+    repair: Annotated[list[str] | None, cyclopts.Parameter(consume_multiple=True)] = None,
+    replicates: int = 100,
+    samples: int = 40,
+    seed: int = 0,
+) -> None:
+    """Fit a market file to hourly price bars, and write a page that holds the data against the fit.
+
+    Parameters
+    ----------
+    prices: Files of hourly bars, in any shape that `perpstress prices` reads.
+    output: Market file to write; the page goes beside it, with the suffix .html.
+    template: Market file from which comes what prices cannot identify (depth, open interest, premium).
+    markets: Markets to fit; default: all of the files.
+    repair: Rules, each defect=rule, as `perpstress prices` offers them.
+    replicates: Bootstrap replicates behind the standard errors.
+    samples: Simulated samples behind the bands of the page.
+    seed: Key of bootstrap and simulation.
+    """
+    from stress import calibration, config, observations
+    from stress.paths import PriceData
+    from stress.provenance import file_hash
+    from stress.sources import read_prices
+
+    if output.suffix not in (".yaml", ".yml"):
+        raise StudyError("a market file ends in .yaml", key="--output", value=str(output))
+    rules = observations.parse_rules(repair or [])
+    kept = config.load_market(template)
+    histories = [calibration.by_market(read_prices(file, rules)) for file in prices]
+    data = [
+        PriceData(file=file.name, blake2b=file_hash(file), markets=tuple(sorted(history.table["symbol"].unique())))
+        for file, history in zip(prices, histories, strict=True)
+    ]
+    model = calibration.calibrate(
+        histories, kept, name=output.stem, data=data, markets=markets, replicates=replicates, seed=seed
+    )
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(calibration.as_yaml(model), encoding="utf-8")
+    assert model.calibration is not None  # it was just fitted
+    for warning in model.calibration.warnings:
+        print(f"warning {warning}")
+    print(f"market  {output}")
+    found = calibration.compare(
+        model, calibration.panel(histories, list(kept.markets), markets), replicates=samples, seed=seed + 1
+    )
+    page = output.with_suffix(".html")
+    page.write_text(calibration.page(model, found), encoding="utf-8")
+    print(f"page    {page}")
 
 
 @app.command

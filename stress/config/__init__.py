@@ -5,6 +5,7 @@ Documents keep the line of every key; refusals name file, line, key, value, rule
 
 from stress.config.documents import Document, dotted, parse_document, read_document
 from stress.config.events import Replay, events, replay_study
+from stress.config.markets import load_market
 from stress.config.protocol import Protocol, Source, load_protocol
 from stress.config.study import (
     EVENTS,
@@ -32,6 +33,7 @@ __all__ = [
     "axis_value",
     "dotted",
     "events",
+    "load_market",
     "load_protocol",
     "load_study",
     "parse_document",

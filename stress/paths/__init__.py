@@ -62,7 +62,9 @@ class Calibration(BaseModel):
 
     span : first and last hour, UTC. hours : number of returns of each market. standard_errors : by key, from
     `bootstrap`. kept : keys that prices cannot identify, taken from `template`. wicks : Parkinson volatility
-    (highs and lows) over close-to-close volatility, of each market; no layer of the model makes wicks.
+    (highs and lows) over close-to-close volatility, of each market; no layer of the model makes wicks. seasonality :
+    volatility of each hour of the day (UTC) over its root mean square; no layer uses it. co_jumps : hours in which most
+    majors jumped, and of them the share in which each market did.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,6 +75,8 @@ class Calibration(BaseModel):
     kept: tuple[str, ...]
     occupancy: dict[str, float]
     wicks: dict[str, float]
+    seasonality: tuple[float, ...] = ()
+    co_jumps: dict[str, float] = {}
     bootstrap: str
     standard_errors: dict[str, float]
     warnings: tuple[str, ...]

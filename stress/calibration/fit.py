@@ -1,4 +1,4 @@
-"""A market model from hourly price bars: what prices identify is fitted, the rest is kept from a template.
+"""Fit a market model to hourly price bars: what prices identify is fitted, the rest is kept from a template.
 
     returns -> seasonality -> regimes -> local level -> flags -> betas, sizes -> volatility, correlation
 
@@ -10,7 +10,7 @@ replicate is the same function with other counts. Standard errors are therefore 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ import pandas as pd
 import yaml
 
 from stress.errors import PriceFileError, StudyError, did_you_mean
+from stress.observations import market_of
 from stress.paths import Calibration, MarketModel, PriceData, diffusion, regimes, volatility
 from stress.paths.jumps import fitting
 from stress.paths.replay import BAD_PRINT_FACTOR, PriceHistory
@@ -32,12 +33,17 @@ MEAN_BLOCK = 336  # hours
 
 @dataclass(frozen=True)
 class Panel:
-    """Hourly log returns (n, m), NaN across a gap; squared log range (n, m) of highs and lows; last closes (m,)."""
+    """Hourly log returns (n, m), NaN across a gap; squared log range (n, m) of highs and lows; last closes (m,).
+
+    high, low : logs over the previous close, (n, m), NaN across a gap or where they are bad prints.
+    """
 
     markets: tuple[str, ...]
     hours: pd.DatetimeIndex
     returns: np.ndarray
     squared_range: np.ndarray
+    high: np.ndarray
+    low: np.ndarray
     last: np.ndarray
     warnings: tuple[str, ...]
 
@@ -61,10 +67,19 @@ class Evidence:
     chance: np.ndarray | None  # selection of common jumps, None without one
 
 
-def panel(histories: Sequence[PriceHistory], order: Sequence[str]) -> Panel:
-    """Return the hours of all markets; those of `order` come first, in that order, the others by name."""
+def by_market(history: PriceHistory) -> PriceHistory:
+    """Return the history with each contract named by its market (BTCUSDT -> BTC)."""
+    names = {symbol: market_of(symbol) for symbol in history.table["symbol"].unique()}
+    return replace(history, table=history.table.assign(symbol=history.table["symbol"].map(names)))
+
+
+def panel(histories: Sequence[PriceHistory], order: Sequence[str], markets: Sequence[str] | None = None) -> Panel:
+    """Return the hours of `markets` (None: all); those of `order` come first, in that order, the others by name."""
+    if markets is not None:
+        histories = [_only(history, markets) for history in histories]
     closes: dict[str, pd.Series] = {}
     ranges: dict[str, pd.Series] = {}
+    extremes: dict[str, pd.DataFrame] = {}
     warnings = []
     for history in histories:
         if history.bar != 3600.0:
@@ -83,14 +98,18 @@ def panel(histories: Sequence[PriceHistory], order: Sequence[str]) -> Panel:
                     file=history.file,
                     key="symbol",
                     value=f"{venue} {symbol}".strip(),
-                    fix="give one file or venue for each market",
+                    fix="give one venue for each market, or name a repair: --repair venues=median",
                 )
             close, missing, odd = _bars(rows)
             closes[symbol] = close
             body = rows[["open", "close"]].agg(["min", "max"], axis=1)
             bad = (rows["low"] < body["min"] / BAD_PRINT_FACTOR) | (rows["high"] > body["max"] * BAD_PRINT_FACTOR)
             spread = np.where(bad, np.nan, np.log(rows["high"] / rows["low"]) ** 2)
-            ranges[symbol] = pd.Series(spread, index=pd.DatetimeIndex(rows["ts"]))
+            times = pd.DatetimeIndex(rows["ts"])
+            ranges[symbol] = pd.Series(spread, index=times)
+            extremes[symbol] = (
+                rows[["high", "low"]].where(~np.repeat(bad.to_numpy()[:, None], 2, axis=1)).set_axis(times)
+            )
             if missing or odd or bad.any():
                 warnings.append(
                     f"{symbol}: {missing} missing hours, {odd} closes and {int(bad.sum())} highs or lows a factor "
@@ -113,11 +132,18 @@ def panel(histories: Sequence[PriceHistory], order: Sequence[str]) -> Panel:
     hours = pd.date_range(table.index[0], table.index[-1], freq=HOUR)
     prices = table.reindex(hours)
     spreads = pd.DataFrame({name: ranges[name] for name in names}).reindex(hours)
+    x = np.log(prices.to_numpy())
+    high, low = (
+        np.log(pd.DataFrame({name: extremes[name][field] for name in names}).reindex(hours).to_numpy())[1:] - x[:-1]
+        for field in ("high", "low")
+    )
     return Panel(
         tuple(names),
         hours[1:],
-        np.diff(np.log(prices.to_numpy()), axis=0),
+        np.diff(x, axis=0),
         spreads.to_numpy()[1:],
+        high,
+        low,
         np.array([closes[name].dropna().iloc[-1] for name in names]),
         tuple(warnings),
     )
@@ -338,8 +364,7 @@ def calibrate(
     whether jumps are compensated. A market that the template does not know gets the template's smallest depth
     and open interest, and a warning.
     """
-    chosen = list(histories) if markets is None else [_only(history, markets) for history in histories]
-    prices = panel(chosen, list(template.markets))
+    prices = panel(histories, list(template.markets), markets)
     absent = [market for market in markets or () if market not in prices.markets]
     if absent:
         raise StudyError(
@@ -433,12 +458,27 @@ def _assemble(
                 kept=KEPT,
                 occupancy=dict(zip(template.regimes.states, occupancy.tolist(), strict=True)),
                 wicks=wicks,
+                seasonality=tuple(
+                    round(float(evidence.season[np.argmax(prices.hours.hour == hour)]), 4) for hour in range(24)
+                ),
+                co_jumps=_co_jumps(evidence),
                 bootstrap=f"stationary block bootstrap, mean block {MEAN_BLOCK} h, {replicates} replicates",
                 standard_errors=errors,
                 warnings=tuple(warnings),
             ),
         }
     )
+
+
+def _co_jumps(evidence: Evidence) -> dict[str, float]:
+    """Return the number of common-jump hours, and the share of them in which each market jumped, where it has data."""
+    hours = evidence.seen.common
+    found = {"hours": float(hours.sum())}
+    for i, market in enumerate(evidence.panel.markets):
+        known = hours & ~np.isnan(evidence.panel.returns[:, i])
+        if known.sum() >= fitting.FEWEST:
+            found[market] = round(float(evidence.seen.flags[known, i].mean()), 4)
+    return found
 
 
 def _is_kept(of: str) -> bool:
