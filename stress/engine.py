@@ -207,7 +207,8 @@ def _offer_to(venues: Sequence[Callable[..., Any]], parts: _Parts) -> Any:
     @kernel
     def offer_on(v, a, r, quantity, bankruptcy, value, requirement, t):
         filled, limit = fill(v, a, r, quantity, bankruptcy, value, requirement, t)
-        if filled >= quantity or v.rows[r]["size"] == 0.0:
+        enough = filled > 0.0 and limit == NO_LIMIT  # no limit stopped it: that was all it takes to cure the account
+        if filled >= quantity or enough or v.rows[r]["size"] == 0.0:
             return filled > 0.0, limit
         value, requirement = assess(v, a, maintenance)
         bankruptcy = bankruptcy_price(v, r, value, requirement, maintenance)

@@ -302,9 +302,9 @@ class CollateralParameters(MarketParameters):
     the venue does not lend against is its requirement.
     """
 
-    def of(self, market: str) -> Any:
-        """Return the values of an asset."""
-        return self.markets[market]
+    def terms(self, market: str, step: float) -> dict[str, float | int | np.ndarray]:
+        """Return the kernel's fields of an asset; of any other market only those that all share."""
+        return super().terms(market, step) if market in self.markets else MechanismParameters.terms(self, market, step)
 
 
 class ImpactParameters(MechanismParameters):

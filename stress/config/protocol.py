@@ -114,12 +114,8 @@ class Protocol(BaseModel):
 
     def rules_of(self, market: str) -> Iterator[tuple[tuple[str | int, ...], MechanismParameters]]:
         """Yield where each rule that acts on a market stands in the file, and its parameters."""
-        held = market in self.holdings()
-        for place, rule in self.placed_rules():
-            if place[0] == Stage.COLLATERAL and market not in getattr(rule, "markets"):  # noqa: B009
-                continue
-            if not (held and place[0] == Stage.MARGIN):
-                yield place, rule
+        skipped = (Stage.MARGIN, Stage.MARGIN_MODIFIERS) if market in self.holdings() else ()
+        return ((place, rule) for place, rule in self.placed_rules() if place[0] not in skipped)
 
     def terms(self, market: str, step: float, stages: Collection[str] = tuple(CONTRACTS)) -> dict[str, Any]:
         """Return the fields of every rule of some stages for one market at a step (seconds), or raise naming the key."""

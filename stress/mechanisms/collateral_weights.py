@@ -7,12 +7,13 @@ Formula      N = |size| x price, n = |size|. Held: weight = min(w, 1.1 / (1 + si
              requirement = N x (1 - weight x (1 - frozen)) held, N x (weight - 1) borrowed.
              A due account's holding is sold by sale_share every sale_interval (all that fit in a step at once), and
              whole once its debt reaches whole_sale_weight x N; what is frozen cannot be sold.
+             Debts in cash pay interest to the treasury every interest_interval, at a rate per year of
+             borrow_base_rate + borrow_slope x max(0, u - borrow_kink), u = debts / credit balances of the traders.
 Source       Drift protocol-v2, math/margin.rs:47 and state/spot_market.rs @ 0ae3e3b1 (weights, imf_factor, scale);
              Hyperliquid docs, portfolio-margin.md (2026-08-22): weight LTV to borrow, 0.5 + 0.5 LTV to keep, 20 % every
              3 s, whole at LTV + (1 - LTV) x 2 / 3.
 Invariants   0 <= requirement of a holding <= its value; a freeze never lowers a requirement.
-Limits       interest on what is borrowed is left out: hours at 5 % a year. A frozen share is lost to the account
-             while it lasts, and whole again afterwards; of what a sale leaves, the same share counts out as before.
+Limits       interest is not compounded between two payments. A frozen share is lost to the account while it lasts, and whole again afterwards; of what a sale leaves, the same share counts out as before.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from pydantic import Field, model_validator
 
 from stress.kernels.culling import disturb
 from stress.kernels.jit import inlined, kernel
-from stress.kernels.ledger import note_change
+from stress.kernels.ledger import note_change, touch
+from stress.kernels.venue import TREASURY
 from stress.stages import (
     CollateralParameters,
     Mechanism,
@@ -34,6 +36,8 @@ from stress.stages import (
     Stage,
     StateField,
 )
+
+YEAR = 365.0 * 86400.0
 
 
 class AssetWeights(MechanismParameters):
@@ -73,6 +77,10 @@ class CollateralWeights(CollateralParameters):
 
     markets: dict[str, AssetWeights] = Field(min_length=1, description="weights of each asset")
     weight_step: float = Field(default=0.0, ge=0, lt=0.1, description="weights are rounded down to multiples of it")
+    borrow_base_rate: float = Field(default=0.0, ge=0, description="interest on debts in cash, per year")
+    borrow_slope: float = Field(default=0.0, ge=0, description="added per unit of utilisation above the kink, per year")
+    borrow_kink: float = Field(default=0.8, ge=0, le=1, description="utilisation above which the slope is added")
+    interest_interval: RoundedUp = Field(default=Seconds(3600.0), gt=0, description="time between two payments")
 
 
 @inlined
@@ -139,9 +147,43 @@ def bound(v, m, size, low, high):
     return maintenance(v, m, size, high)
 
 
+@inlined
+def borrow_rate(v, utilisation):
+    """Interest on debts per year at a utilisation."""
+    terms = v.terms[0]
+    return terms["borrow_base_rate"] + terms["borrow_slope"] * max(0.0, utilisation - terms["borrow_kink"])
+
+
+@kernel
+def charge_interest(v):
+    """Let every trader who owes cash pay one interval's interest to the treasury."""
+    debts = 0.0
+    credits = 0.0
+    for a in range(v.traders):
+        debts -= min(0.0, v.accounts[a]["cash"])
+        credits += max(0.0, v.accounts[a]["cash"])
+    if debts == 0.0:
+        return
+    rate = borrow_rate(v, debts / credits if credits > 0.0 else 1.0)
+    due = rate * v.terms[0]["interest_interval_steps"] * v.step_seconds / YEAR
+    paid = 0.0
+    for a in range(v.traders):
+        if v.accounts[a]["cash"] < 0.0:
+            interest = -v.accounts[a]["cash"] * due
+            touch(v, a)
+            v.accounts[a]["cash"] -= interest
+            paid += interest
+    touch(v, v.traders + TREASURY)
+    v.accounts[v.traders + TREASURY]["cash"] += paid
+
+
 @kernel
 def update(v, path, t):
-    """Begin and end the freeze."""
+    """Begin and end the freeze; charge interest at its intervals."""
+    terms = v.terms[0]
+    charges = terms["borrow_base_rate"] > 0.0 or terms["borrow_slope"] > 0.0
+    if charges and t > 0 and t % terms["interest_interval_steps"] == 0:
+        charge_interest(v)
     for m in range(v.markets.shape[0]):
         terms = v.terms[m]
         begin, lasts = terms["frozen_from_steps"], terms["frozen_for_steps"]

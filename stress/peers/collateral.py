@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stress.kernels.margin import assess
-from stress.mechanisms import collateral_skew_discount, collateral_weights, strict_trigger
+from stress.mechanisms import collateral_skew_discount, collateral_takeover, collateral_weights, strict_trigger
 from stress.peers.agreement import adapter
 from stress.peers.margin import MARGIN_STEP
 from stress.peers.standing import venue_of
@@ -74,7 +74,100 @@ def drift_scaled_weight(inputs):
     return {"weight": float(collateral_weights.scaled_weight(venue, 0))}
 
 
+COMPONENT_STEP = 1e-5  # Drift's weight of the asset in units of the liability
+
+
+def _component(inputs):
+    return collateral_takeover.component(
+        inputs["asset_weight"], inputs["asset_liq_multiplier"], inputs["liability_liq_multiplier"], COMPONENT_STEP
+    )
+
+
+@adapter("drift_v2", "spot_liability_to_cover_shortage")
+def drift_liability_to_cover(inputs):
+    """Units of the liability whose repayment cures a shortage."""
+    needed = collateral_takeover.liability_to_cover(
+        inputs["margin_shortage"],
+        inputs["liability_weight"],
+        _component(inputs),
+        inputs["if_fee"],
+        inputs["liability_price"],
+    )
+    return {"liability": float(needed)}
+
+
+@adapter("drift_v2", "spot_if_fee")
+def drift_fund_fee(inputs):
+    """Fee to the fund, of the liability repaid."""
+    fee = collateral_takeover.fund_fee(
+        inputs["margin_shortage"],
+        inputs["token_amount"] * inputs["liability_price"],
+        inputs["liability_weight"],
+        _component(inputs),
+        inputs["max_if_fee"],
+    )
+    return {"if_fee": float(fee)}
+
+
+@adapter("drift_v2", "spot_asset_for_liability")
+def drift_asset_for_liability(inputs):
+    """Units of the asset taken for a transfer of the liability."""
+    taken = collateral_takeover.asset_for_liability(
+        inputs["asset_amount"],
+        inputs["liability_transfer"],
+        inputs["liability_price"],
+        inputs["asset_price"],
+        inputs["asset_liq_multiplier"],
+        inputs["liability_liq_multiplier"],
+        1.0,
+    )
+    return {"asset": float(taken)}
+
+
+@adapter("drift_v2", "spot_liability_implied_by_asset")
+def drift_liability_for_asset(inputs):
+    """Units of the liability that a transfer of the asset implies."""
+    implied = collateral_takeover.liability_for_asset(
+        inputs["asset_amount"],
+        inputs["asset_price"],
+        inputs["liability_price"],
+        inputs["asset_liq_multiplier"],
+        inputs["liability_liq_multiplier"],
+    )
+    return {"liability": float(implied)}
+
+
+@adapter("drift_v2", "swap_worst_price")
+def drift_swap_worst_price(inputs):
+    """Whether a swap takes no more of the asset than its liability may."""
+    most = collateral_takeover.asset_for_liability(
+        0.0,
+        inputs["liability_transfer"],
+        inputs["liability_price"],
+        inputs["asset_price"],
+        inputs["asset_liq_multiplier"],
+        inputs["liability_liq_multiplier"],
+        0.0,
+    )
+    return {"ok": bool(inputs["asset_transfer"] <= most)}
+
+
 # --------------------------------------------------------------------------------- Hyperliquid
+
+
+@adapter("hyperliquid", "borrow_rate")
+def borrow_rate(inputs):
+    """Interest per year at a utilisation."""
+    asset = {"initial_weight": 0.5, "maintenance_weight": 0.75}
+    rule = {
+        "rule": "collateral_weights",
+        "borrow_base_rate": 0.05,
+        "borrow_slope": 4.75,
+        "borrow_kink": 0.8,
+        "markets": {"C": asset},
+    }
+    venue = venue_of({"X": 1.0, "C": 1.0}, [], collateral=[rule])
+    return {"apy": float(collateral_weights.borrow_rate(venue, inputs["utilization"]))}
 
 
 def _loan_venue(assets, borrowed=0.0):

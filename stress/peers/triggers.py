@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from stress.kernels.margin import assess
 from stress.mechanisms import (
+    backstop_vault,
+    fraction_with_cooldown,
     open_interest_margin,
     pool_minimum_collateral,
     remaining_collateral,
@@ -70,3 +72,35 @@ def keeper_reward(inputs):
         },
     )
     return {"reward": float(reward_trigger.reward_of(venue, 0))}
+
+
+@adapter("hyperliquid", "liquidation_stage")
+def hyperliquid_stage(inputs):
+    """Whether a market order, the vault or deleveraging comes first, and how much of the position it closes."""
+    notional, needed = inputs["position_notional"], inputs["maintenance_margin"]
+    vault = {
+        "rule": "backstop_vault",
+        "vault_equity": 1e12,
+        "takeover_below": 2.0 / 3.0,
+        "takes_insolvent": False,
+    }
+    venue = venue_of(
+        {"X": 1.0},
+        [(inputs["account_value"], {0: (notional, 1.0)})],
+        size={"rule": "fraction_with_cooldown", "fraction": 0.2, "full_below": 100_000.0, "cooldown": "30s"},
+        execution=[vault],
+    )
+    value = inputs["account_value"]
+    due, _ = strict_trigger.flag(venue, 0, value, needed, 1)
+    if not due:
+        return {"stage": "none", "fraction": 0.0}
+    if value < 0.0:  # what the vault does not take and margin cannot pay goes to deleveraging
+        return {"stage": "adl", "fraction": 1.0}
+    none = (None,) * 3
+    taken, *_ = backstop_vault.execute(venue, 0, 0, notional, 0.0, value, needed, 0.0, 1, *none, None)
+    if taken > 0.0:
+        return {"stage": "backstop", "fraction": float(taken / notional)}
+    if inputs["in_cooldown"]:
+        venue.accounts[0]["cooldown_until"], venue.accounts[0]["cooldown_round"] = 30, -2.0
+    closed = fraction_with_cooldown.quantity(venue, 0, 0, value, needed, 0.0, 1, None, None)
+    return {"stage": "market", "fraction": float(closed / notional)}

@@ -188,6 +188,11 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
             }
         )
     },
+    "collateral_takeover": {
+        "asset_multiplier": _one_of(1.0, 1.05),
+        "liability_multiplier": _one_of(0.95, 1.0),
+        "fund_fee_cap": _one_of(0.0, 0.02),
+    },
     "reward_trigger": {
         "flag_reward_ratio": _one_of(0.0, 0.003),
         "minimum_keeper_reward": _one_of(0.0, 2.0),
@@ -264,15 +269,17 @@ def rules(draw: st.DrawFn, name: str) -> dict[str, Any]:
 def protocols(draw: st.DrawFn, among: Collection[str] = tuple(PARAMETERS), **fixed: Any) -> Protocol:
     """Any composition of the shelf; stages given by keyword stay as they are, or are drawn if they are strategies.
 
-    `among` names the rules that oracle, mark, breakers, margin, trigger and size are drawn from.
+    `among` names the rules that oracle, mark, breakers, margin, trigger and size are drawn from, where it has any.
     """
 
     def one(*names: str) -> dict[str, Any]:
         return draw(rules(draw(st.sampled_from(names))))
 
     def of(stage: Stage) -> list[str]:
-        names = list(of_stage(stage))
-        return [name for name in names if name in among] or names
+        return [name for name in of_stage(stage) if name in among]
+
+    def one_of(stage: Stage) -> dict[str, Any]:
+        return one(*(of(stage) or of_stage(stage)))
 
     def some(*names: str) -> list[dict[str, Any]]:
         return [draw(rules(name)) for name in draw(st.permutations(names))[: draw(st.integers(0, len(names)))]]
@@ -281,14 +288,14 @@ def protocols(draw: st.DrawFn, among: Collection[str] = tuple(PARAMETERS), **fix
     execution = draw(_one_of(["order_book"], ["order_book", "backstop_vault"], ["backstop_vault", "order_book"]))
     stages = {
         "impact": one("linear_impact", "square_root_impact"),
-        "oracle": one(*of(Stage.ORACLE)),
-        "mark": one(*of(Stage.MARK)),
+        "oracle": one_of(Stage.ORACLE),
+        "mark": one_of(Stage.MARK),
         "funding": draw(st.none() | rules("premium_clamp_funding")),
         "breakers": some(*of(Stage.BREAKERS)),
-        "margin": one(*of(Stage.MARGIN)),
+        "margin": one_of(Stage.MARGIN),
         "margin_modifiers": some(*of(Stage.MARGIN_MODIFIERS)),
-        "trigger": one(*of(Stage.TRIGGER)),
-        "size": one(*of(Stage.SIZE)),
+        "trigger": one_of(Stage.TRIGGER),
+        "size": one_of(Stage.SIZE),
         "execution": [draw(rules(name)) for name in execution],
         "fees": draw(st.none() | rules("liquidation_fee")),
         "waterfall": some("insurance_fund", adl, "socialized_loss"),

@@ -15,6 +15,7 @@ from stress.mechanisms import (
     adaptive_margin,
     buffered_trigger,
     collateral_skew_discount,
+    collateral_takeover,
     collateral_weights,
     cover_to_buffer,
     flat_margin,
@@ -210,6 +211,19 @@ def test_collateral_skew_discount_stays_within_its_limits(scale, scalar, one, ot
     haircut = collateral_skew_discount.haircut(venue, 0, abs(size), price[0])
     assert min(one, other) * value * (1.0 - 1e-12) <= haircut <= max(one, other) * value * (1.0 + 1e-12)
     assert haircut <= collateral_skew_discount.bound(venue, 0, abs(size), *price)
+
+
+@given(positive, st.floats(0.1, 1.0), st.floats(1.0, 1.2), st.floats(0.0, 0.05), st.floats(0.0, 1.0))
+def test_collateral_takeover_cures_the_shortage_it_covers(debt, weight, multiple, cap, share):
+    part = collateral_takeover.component(weight, multiple, 1.0, 0.0)
+    shortage = share * debt
+    fee = collateral_takeover.fund_fee(shortage, debt, 1.0, part, cap)
+    assert 0.0 <= fee <= cap
+    liability = collateral_takeover.liability_to_cover(shortage, 1.0, part, fee, 1.0)
+    if liability <= debt:  # repaid less fee, less what the asset given counted for
+        assert liability * (1.0 - fee) - liability * multiple * weight == pytest.approx(shortage, rel=1e-9)
+    given_up = collateral_takeover.asset_for_liability(1e12, debt, 1.0, 3.0, multiple, 1.0, 0.0)
+    assert collateral_takeover.liability_for_asset(given_up, 3.0, 1.0, multiple, 1.0) == pytest.approx(debt)
 
 
 # ------------------------------------------------------------------------------------ triggers

@@ -108,6 +108,19 @@ def test_a_frozen_share_cannot_be_sold():
     assert account_cash(v)["A0"] == pytest.approx(-21.0)
 
 
+def test_debts_pay_interest_by_utilisation():
+    # 100 owed of 125 credited: at the kink. An hour at 5 % a year; above it 4.75 x 0.05 = 23.75 % more.
+    year = 365.0 * 24.0
+    interest = {"borrow_base_rate": 0.05, "borrow_slope": 4.75, "borrow_kink": 0.8}
+    for credit, rate in ((125.0, 0.05), (100.0 / 0.85, 0.05 + 4.75 * 0.05)):
+        protocol = protocol_of(collateral=[rule() | interest])
+        book = book_of(("X", "ETH"), [-100.0, credit], [[(1, 100.0, 0.0)], []])
+        v, out = run_one(protocol, book, paths_of([[(10.0, 5.0)] * 61]))
+        assert account_cash(v)["A0"] == pytest.approx(-100.0 - 100.0 * rate / year)
+        assert account_cash(v)["treasury"] == pytest.approx(100.0 * rate / year)
+        assert out["ledger_residual"] < 1e-12
+
+
 def test_holdings_pay_no_funding():
     protocol = protocol_of(
         collateral=[rule()],
