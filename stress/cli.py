@@ -106,6 +106,27 @@ def report(run: Path) -> None:
 
 
 @app.command
+def propose(
+    run: Path, *, out: Path | None = None, author: str = "", tag: str = "Risk", step_limit: float | None = None
+) -> None:
+    """Write the proposal of a finished run for a DAO: proposal.md for people, payload.json for machines.
+
+    Parameters
+    ----------
+    run: The run's folder; its study states `proposed`.
+    out: Folder to write to; default: `proposal` in the run's folder.
+    author: Who proposes.
+    tag: What stands before the title in brackets.
+    step_limit: Largest accepted relative change of one parameter, such as 0.03.
+    """
+    from stress.runs import open_run
+
+    page = open_run(run).propose(out, author=author, tag=tag, step_limit=step_limit)
+    print(f"proposal  {page}")
+    print(f"payload   {page.with_name('payload.json')}")
+
+
+@app.command
 def compare(first: Path, second: Path, *, event: str = "mutualised_loss") -> None:
     """Compare the current and the proposed cell of two runs, on their common paths where they have any.
 

@@ -62,6 +62,13 @@ def write(run: Any, folder: Path | str) -> Path:
     return page
 
 
+def propose(run: Any, folder: Path | str, **header: Any) -> Path:
+    """Write `proposal.md` and `payload.json` of the run's proposal to `folder` (see `stress.report.proposal`)."""
+    from stress.report import proposal
+
+    return proposal.write(run, folder, **header)
+
+
 def summary(run: Any) -> Any:
     """Return the verdict and its table as something that `rich` prints."""
     return terminal.render(compose(run))

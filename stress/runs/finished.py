@@ -79,6 +79,18 @@ class Run:
             write_whole(self.path / "run.json", json.dumps(self.diary, indent=1).encode())
         return page
 
+    def propose(self, folder: Path | str | None = None, **header: Any) -> Path:
+        """Write proposal.md, its figures and payload.json (default: to `proposal` in the run's folder).
+
+        `header`: author, tag, step_limit, see `stress.report.proposal.write`. Return the path of the text.
+        """
+        return report.propose(self, folder or self.path / "proposal", **header)
+
+    def liquidatable(self, scenario: str, cell: Mapping[str, int]) -> tuple[np.ndarray, np.ndarray]:
+        """Return which accounts of the book a cell's terms make liquidatable at t = 0, and their notional [USD]: (A,)."""
+        point = next(i for i, p in enumerate(self.plan.path_points) if p.values["scenario"] == scenario)
+        return self.bench.liquidatable(point, self.cell_number(cell))
+
     def trace(self, scenario: str, cell: Mapping[str, int], path: int = 0) -> np.ndarray:
         """Simulate one path of one cell again: (S + 1, m) records of `vocabulary.TRACE`.
 
