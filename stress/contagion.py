@@ -12,10 +12,9 @@ from collections.abc import Mapping
 
 import numpy as np
 import xarray as xr
-from scipy import stats
 
 from stress.grid import BY_MARKET, describe
-from stress.measures import CONFIDENCE
+from stress.measures import mean_over_blocks
 from stress.vocabulary import Term
 
 MODES = ("cross", "isolated")
@@ -55,7 +54,7 @@ def extend(data: xr.Dataset, shocked: Mapping[str, str]) -> xr.Dataset:
         summed = {"": difference, "_elsewhere": difference.where(~here, 0.0).sum("market")}
         summed["_total"] = difference.sum("market")
         for part, values in summed.items():
-            for end, bound in _mean(values, count).items():
+            for end, bound in mean_over_blocks(values, count).items():
                 meaning = f"cross minus isolated margin, {PARTS[part]}, mean over paths{_ENDS[end]}: "
                 said = describe(term._replace(sign="signed"), meaning)
                 out[f"contagion_{term.name}{part}{end}"] = bound.assign_attrs(said)
@@ -64,14 +63,3 @@ def extend(data: xr.Dataset, shocked: Mapping[str, str]) -> xr.Dataset:
 
 
 _ENDS = {"": "", "_low": ", lower bound of 95 %", "_high": ", upper bound of 95 %"}
-
-
-def _mean(sums: xr.DataArray, count: xr.DataArray) -> dict[str, xr.DataArray]:
-    """Return the mean per path of sums per block, and its Student bounds from the spread between blocks."""
-    paths, blocks = count.sum("block"), (count > 0).sum("block")
-    paths, blocks = paths.where(paths > 0), blocks.where(blocks > 1)
-    mean = sums.sum("block") / paths
-    residual = sums - mean * count
-    error = np.sqrt((residual**2).sum("block") * blocks / (blocks - 1)) / paths
-    half = error * xr.apply_ufunc(stats.t.ppf, 0.5 + CONFIDENCE / 2, blocks - 1)
-    return {"": mean, "_low": mean - half, "_high": mean + half}

@@ -351,6 +351,35 @@ def mean_given_loss(
     return mean, max(mean - half, 0.0), mean + half, events
 
 
+def tail_of_part(data: xr.Dataset, losses: xr.Dataset, at: Mapping[str, int], part: str, level: float = TAIL) -> Tail:
+    """Return VaR and ES of one part of who pays (a column of the loss rows) for the cell at `at`.
+
+    Not numbers where loss rows of the cell were dropped at the cap: the largest of a part need not be among those kept.
+    """
+    mine, paths = _rows_of(data, losses, at), int(data["paths"].isel(at))
+    if int(mine.sum()) < int(data["paths_with_loss"].isel(at)):
+        return Tail(*[math.nan] * 6)
+    values = losses[part].values[mine]
+    return tail(values[values > 0], paths, level)
+
+
+def mean_over_blocks(
+    sums: xr.DataArray, count: xr.DataArray, confidence: float = CONFIDENCE
+) -> dict[str, xr.DataArray]:
+    """Return the mean per path of `sums` per block ("", "_low", "_high"): Student's interval from the spread of blocks.
+
+    sums : (block, …), 0 where a block has no paths; count : (block, …) paths. With fewer than two blocks the bounds
+    are not numbers.
+    """
+    paths, blocks = count.sum("block"), (count > 0).sum("block")
+    paths, blocks = paths.where(paths > 0), blocks.where(blocks > 1)
+    mean = sums.sum("block") / paths
+    residual = sums - mean * count
+    error = np.sqrt((residual**2).sum("block") * blocks / (blocks - 1)) / paths
+    half = error * xr.apply_ufunc(stats.t.ppf, 0.5 + confidence / 2, blocks - 1)
+    return {"": mean, "_low": mean - half, "_high": mean + half}
+
+
 # ---------------------------------------------------------------------------------------- pairs
 
 

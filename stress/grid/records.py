@@ -40,7 +40,9 @@ def reduce_cell(paths: np.ndarray, markets: np.ndarray, events: np.ndarray, firs
     with np.errstate(invalid="ignore"):  # an unlimited fund makes inf - inf: its spread is not a number
         deviations = (values - (sums / len(paths))[:, None]) ** 2
     loss = paths["mutualised_loss"]
-    kept = np.flatnonzero(events.any(axis=1) | (loss > 0) | (paths["peak_uncovered_loss"] > 0))
+    kept = np.flatnonzero(
+        events.any(axis=1) | (loss > 0) | (paths["peak_uncovered_loss"] > 0) | (paths["fund_paid"] > 0)
+    )
     record: Record = {
         "paths": np.array(len(paths), np.int64),
         "events": events.sum(axis=0, dtype=np.int64),

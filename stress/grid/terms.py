@@ -42,7 +42,8 @@ LOSS_TERMS: tuple[Term, ...] = (
         for term in PATH_OUTCOMES
         if term.name
         in ("mutualised_loss", "bad_debt", "peak_uncovered_loss", "adl_notional", "exhaustion_step",
-            "first_liquidation_step", "first_adl_step")
+            "first_liquidation_step", "first_adl_step", "fund_paid", "provider_default_loss", "adl_shortfall",
+            "socialized_loss", "unresolved_bad_debt")
     ),
 )  # fmt: skip
 

@@ -289,11 +289,12 @@ def _plain_log(axis: Any, words: Callable[[float], str]) -> None:
 
 
 class Bar(NamedTuple):
-    """One bar with its label; `half` is half of its interval."""
+    """One bar with its label; `half` is how far its interval reaches up, `below` down (default: the same)."""
 
     value: float
     half: float
     label: str
+    below: float | None = None
 
 
 def who_pays(title: str, parts: Sequence[str], series: Sequence[tuple[str, Sequence[Bar | None]]], never: str) -> Panel:
@@ -307,7 +308,7 @@ def who_pays(title: str, parts: Sequence[str], series: Sequence[tuple[str, Seque
             shown = [(y, bar) for y, bar in zip(at, bars, strict=True) if bar]
             axes.barh(
                 [y for y, _ in shown], [bar.value for _, bar in shown], height * 0.86, color=SERIES[i], label=name,
-                xerr=[[min(bar.half, bar.value) for _, bar in shown], [bar.half for _, bar in shown]],
+                xerr=[[min(bar.half if bar.below is None else bar.below, bar.value) for _, bar in shown], [bar.half for _, bar in shown]],
                 error_kw={"ecolor": INK, "elinewidth": 1},
             )  # fmt: skip
             for y, bar in shown:

@@ -7,7 +7,15 @@ from functools import partial
 
 import numpy as np
 
-from stress.measures import clopper_pearson, mean_given_loss, tail_of_cell, wilson
+from stress.measures import (
+    Tail,
+    clopper_pearson,
+    mean_given_loss,
+    mean_over_blocks,
+    tail_of_cell,
+    tail_of_part,
+    wilson,
+)
 from stress.report import figures
 from stress.report.document import Block, Figure, Section, Table, Text
 from stress.report.formats import DASH, per_million, percent, points, significant, usd, usd_bounds, usd_interval
@@ -199,21 +207,28 @@ def _exceeded(value: float, low: float, high: float) -> str:
 def who_pays(reading: Reading) -> Section:
     """Who carries the losses of defaulted accounts, in the order in which a loss meets them."""
     panels, rows = [], []
+    many = any(not scenario.one_path for scenario in reading.scenarios)
     for scenario in reading.scenarios:
-        series = [(name, [_bar(reading, scenario, cell, part) for part in PARTS]) for name, cell in reading.pair]
-        panels.append(figures.who_pays(scenario.name, list(PARTS.values()), series, NEVER))
+        views = [("", _bar)] if scenario.one_path else [(": mean", _bar), (": 99th percentile", _tail_bar)]
+        for view, bar in views:
+            series = [(name, [bar(reading, scenario, cell, part) for part in PARTS]) for name, cell in reading.pair]
+            panels.append(figures.who_pays(f"{scenario.name}{view}", list(PARTS.values()), series, NEVER))
         for part, words in PARTS.items():
             said = (
-                _mean_words(reading, scenario, cell, part) if reading.possible(part) else NEVER
+                (_mean_words(reading, scenario, cell, part), *([_part_tail_words(reading, scenario, cell, part)] * many))
+                if reading.possible(part)
+                else (NEVER, *([NEVER] * many))
                 for _, cell in reading.pair
             )
-            rows.append((scenario.name, words, *said))
-    many = any(not scenario.one_path for scenario in reading.scenarios)
+            rows.append((scenario.name, words, *(text for pair in said for text in pair)))
+    said_of = "Means over all paths, and the 99th percentile of each part by itself, with 95 % intervals"
     caption = (
-        f"{'Means over all paths with 95 % intervals' if many else 'Amounts on the path'}, {reading.horizon}, in the "
-        "order in which a loss meets them. The insurance fund's bar is no part of mutualised loss; the others add up to it."
+        f"{said_of if many else 'Amounts on the path'}, {reading.horizon}, in the order in which a loss meets them. The "
+        "insurance fund's bar is no part of mutualised loss; the means of the others add up to it."
     )
-    table = Table("Who pays", ("scenario", "who", *(name for name, _ in reading.pair)), tuple(rows))
+    kinds = ("mean", "99th percentile") if many else ("amount",)
+    heads = (f"{name}, {kind}" for name, _ in reading.pair for kind in kinds)
+    table = Table("Who pays", ("scenario", "who", *heads), tuple(rows))
     alt = "Bars of who pays, from the insurance fund to unresolved bad debt; the table below has the numbers."
     return Section("who-pays", "Who pays", (Figure("who-pays", alt, caption, tuple(panels), table),))
 
@@ -225,6 +240,28 @@ def _bar(reading: Reading, scenario: ScenarioView, cell: dict[str, int], part: s
     if not is_number(mean):
         return figures.Bar(0.0, 0.0, "failed")
     return figures.Bar(mean, 1.959963984540054 * error if is_number(error) else 0.0, usd(mean))
+
+
+def _part_tail(reading: Reading, scenario: ScenarioView, cell: dict[str, int], part: str) -> Tail:
+    return tail_of_part(reading.data, reading.run.losses, reading.place(scenario, cell), part)
+
+
+def _part_tail_words(reading: Reading, scenario: ScenarioView, cell: dict[str, int], part: str) -> str:
+    if scenario.one_path:
+        return DASH
+    found = _part_tail(reading, scenario, cell, part)
+    return _bounded(found.var, found.var_low, found.var_high, determined=is_number(found.var_high))
+
+
+def _tail_bar(reading: Reading, scenario: ScenarioView, cell: dict[str, int], part: str) -> figures.Bar | None:
+    if not reading.possible(part):
+        return None
+    found = _part_tail(reading, scenario, cell, part)
+    if not is_number(found.var):
+        return figures.Bar(0.0, 0.0, "not available")
+    if not is_number(found.var_high):
+        return figures.Bar(found.var, 0.0, f"{usd(found.var)}, no interval")
+    return figures.Bar(found.var, found.var_high - found.var, usd(found.var), found.var - found.var_low)
 
 
 def by_market(reading: Reading) -> Section:
@@ -245,17 +282,31 @@ def _market_table(
 ) -> Table:
     rows = []
     for scenario in reading.scenarios:
-        values = [reading.array(f"mean_{term.name}_by_market", scenario, cell) for term in terms]
+        values = [_by_market(reading, scenario, cell, term) for term in terms]
         for i, market in enumerate(reading.study.markets):
-            words = (_market_words(reading, term, float(value[i])) for term, value in zip(terms, values, strict=True))
+            words = (_market_words(reading, term, value[i]) for term, value in zip(terms, values, strict=True))
             rows.append((scenario.name, market, *words))
     heads = (term.name.replace("_", " ").replace("adl", "ADL") for term in terms)
     return Table(caption, ("scenario", "market", *heads), tuple(rows), folded=folded)
 
 
-def _market_words(reading: Reading, term: Term, value: float) -> str:
+def _by_market(reading: Reading, scenario: ScenarioView, cell: dict[str, int], term: Term) -> np.ndarray:
+    """Return (m, 3): the mean by market and its bounds, not numbers where the store keeps no sums of blocks."""
+    name = f"block_sum_{term.name}_by_market"
+    if name not in reading.data:
+        mean = reading.array(f"mean_{term.name}_by_market", scenario, cell)
+        return np.stack([mean, *[np.full(mean.shape, np.nan)] * 2], axis=1)
+    here = reading.data[[name, "block_paths"]].isel(reading.place(scenario, cell))
+    sums = here[name].sum("component").where(here["block_paths"] > 0, 0.0)
+    return np.stack([bound.values for bound in mean_over_blocks(sums, here["block_paths"]).values()], axis=1)
+
+
+def _market_words(reading: Reading, term: Term, bounds: np.ndarray) -> str:
+    value, low, high = (float(x) for x in bounds)
     if not is_number(value):
         return "failed"
     if not reading.possible(term.name):
         return NEVER
-    return percent(value) if term.unit == "fraction" else usd(value)
+    if term.unit == "fraction":
+        return percent(value)
+    return usd_bounds(value, max(low, 0.0), high) if high > low else usd(value)

@@ -14,6 +14,7 @@ from stress.report.reading import EVENTS, Estimate, Reading, ScenarioView
 from stress.report.replays import story
 
 Direction = Literal["riskier", "safer", "no difference shown"]
+_SENTENCE_WORDS = 50  # of the sixty of the verdict box; the headline has the others
 _SEVERITY: dict[Standing | None, int] = {"failed": 0, None: 1, "safe": 1, "undecided": 2, "risky": 3}
 
 
@@ -90,9 +91,13 @@ def _sentence(reading: Reading, scenario: ScenarioView, estimate: Estimate) -> s
         said = f"{change}: {reading.asked} goes from {before} to {estimate}"
     else:
         said = f"{reading.asked} is {estimate}"
+    difference = difference_of(reading, scenario)
+    said += f", {points(difference.low, difference.value, difference.high)}" if difference else ""
     everyday = unconditional(reading, reading.headline)
-    beside = f"; on a day drawn at random {everyday}" if everyday else ""
-    return f"{_sentence_case(said)}, {scenario.given}{beside}. 95 % intervals, {estimate.paths:,} paths."
+    beside = f"; on a random day {everyday}" if everyday else ""
+    said, end = f"{_sentence_case(said)}, {scenario.given}", f". 95 % intervals, {estimate.paths:,} paths."
+    # What does not fit stands in the table below the sentence.
+    return said + (beside if len(f"{said}{beside}{end}".split()) <= _SENTENCE_WORDS else "") + end
 
 
 def change_in_words(reading: Reading) -> str:
