@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from stress.report import contagion, heat_maps, html, limits, losses, markdown, replays, terminal, verdict
+from stress.report import contagion, explorer, heat_maps, html, limits, losses, markdown, replays, terminal, verdict
 from stress.report.document import Document
 from stress.report.reading import Reading
 
@@ -22,6 +22,7 @@ _SECTIONS = (
     losses.who_pays,
     losses.by_market,
     contagion.section,
+    explorer.section,
     limits.failures,
     limits.section,
     limits.reproduce,

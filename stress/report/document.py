@@ -60,7 +60,15 @@ class Figure:
     folded: str = ""
 
 
-Block = Text | Code | Table | Figure
+@dataclass(frozen=True)
+class Explorer:
+    """Cells among which the reader of the page chooses; `data` is plain JSON for the page's script."""
+
+    caption: str
+    data: dict[str, Any]
+
+
+Block = Text | Code | Table | Figure | Explorer
 
 
 @dataclass(frozen=True)

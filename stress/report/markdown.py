@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 
 from stress.report import figures
-from stress.report.document import Block, Code, Document, Figure, Table, Text
+from stress.report.document import Block, Code, Document, Explorer, Figure, Table, Text
 
 # What a forum would read as markup, GitHub's mathematics and strike-through included.
 _SPECIAL = str.maketrans(
@@ -34,6 +34,8 @@ def _block(block: Block, pictures: dict[str, bytes]) -> str:
         return "\n".join(("```", *block.lines, "```"))
     if isinstance(block, Table):
         return _table(block)
+    if isinstance(block, Explorer):
+        return "report.html shows every dimension of the grid, two at a time, with the interval of each cell."
     return _figure(block, pictures)
 
 

@@ -99,13 +99,14 @@ def printed(name: str) -> str:
 
 
 def example(name: str, folder: Path) -> None:
-    """Write the report of a finished run as Markdown with its figures, as a forge shows it."""
+    """Write the report of a finished run as Markdown with its figures, as a forge shows it, and its proposal."""
     with tempfile.TemporaryDirectory() as whole:
         page = finished(name).report(whole)
         folder.mkdir(parents=True, exist_ok=True)
         for file in page.parent.iterdir():
             if file != page:
                 folder.joinpath(file.name).write_bytes(file.read_bytes())
+        finished(name).propose(folder / "proposal")
 
 
 README = re.compile(r"(<!-- first look: written by make golden -->\n```text\n)(.*?)(\n?```\n<!-- end -->)", re.DOTALL)
