@@ -5,7 +5,7 @@
   const data = JSON.parse(document.getElementById("explorer-data").textContent);
   const { axes, views, palette, marks } = data;
   const at = axes.map((axis) => axis.at);
-  let rows = data.rows, columns = data.columns, focus = [0, 0];
+  let rows = data.rows, columns = data.columns, focus = null;
 
   const make = (tag, attributes = {}, ...inside) => {
     const node = document.createElement(tag);
@@ -73,7 +73,9 @@
 
   function drawTable() {
     const view = views.find((one) => one.measure === measure && one.place === place);
-    const down = rows === columns ? [at[rows]] : axes[rows].values.map((_, i) => i);
+    // As in the heat map: the first value at the bottom.
+    const down = rows === columns ? [at[rows]] : axes[rows].values.map((_, i) => i).reverse();
+    focus ??= [rows === columns ? 0 : down.indexOf(at[rows]), at[columns]];
     const head = make("tr", {}, make("th", { scope: "col" }, rows === columns ? "" : `${axes[rows].label} ↓ ${axes[columns].label} →`),
       ...axes[columns].values.map((value) => make("th", { scope: "col" }, value)));
     const cells = [];
@@ -87,11 +89,13 @@
         const mark = marksOf(index);
         const where = wide.map(([i, label]) => `${label} ${axes[i].values[index[i]]}`).join(", ");
         const words = `${measure}${place ? `, ${place}` : ""}: ${full}. ${where}.`;
-        const cell = make("td", { tabindex: "-1", title: full, "aria-label": `${mark} ${words}`.trim() }, `${short}${mark ? ` ${mark}` : ""}`);
+        const cell = make("td", { tabindex: "-1", title: full, "aria-label": `${mark} ${words}`.trim() },
+          make("span", {}, `${short}${mark ? ` ${mark}` : ""}`));
         if (undecided) cell.classList.add("undecided");
         if (shade >= 0) {
           cell.style.backgroundColor = palette[shade][0];
           cell.style.color = palette[shade][1];
+          cell.firstChild.style.backgroundColor = palette[shade][0];  // keeps the number legible on hatching
         }
         const say = () => { readout.textContent = words; };
         cell.addEventListener("mouseenter", say);

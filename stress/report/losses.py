@@ -225,6 +225,7 @@ def who_pays(reading: Reading) -> Section:
     caption = (
         f"{said_of if many else 'Amounts on the path'}, {reading.horizon}, in the order in which a loss meets them. The "
         "insurance fund's bar is no part of mutualised loss; the means of the others add up to it."
+        + (" A percentile without a whisker has too few paths for an interval." if many else "")
     )
     kinds = ("mean", "99th percentile") if many else ("amount",)
     heads = (f"{name}, {kind}" for name, _ in reading.pair for kind in kinds)
@@ -260,7 +261,7 @@ def _tail_bar(reading: Reading, scenario: ScenarioView, cell: dict[str, int], pa
     if not is_number(found.var):
         return figures.Bar(0.0, 0.0, "not available")
     if not is_number(found.var_high):
-        return figures.Bar(found.var, 0.0, f"{usd(found.var)}, no interval")
+        return figures.Bar(found.var, 0.0, usd(found.var))
     return figures.Bar(found.var, found.var_high - found.var, usd(found.var), found.var - found.var_low)
 
 

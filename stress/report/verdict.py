@@ -13,7 +13,7 @@ from stress.report.formats import axis_label, points, probability, stated, usd, 
 from stress.report.reading import EVENTS, Estimate, Reading, ScenarioView
 from stress.report.replays import story
 
-Direction = Literal["riskier", "safer", "no difference shown"]
+Direction = Literal["riskier", "safer", "no clear effect"]
 _SENTENCE_WORDS = 50  # of the sixty of the verdict box; the headline has the others
 _SEVERITY: dict[Standing | None, int] = {"failed": 0, None: 1, "safe": 1, "undecided": 2, "risky": 3}
 
@@ -34,7 +34,7 @@ def difference_of(reading: Reading, scenario: ScenarioView, event: str | None = 
 def direction(difference: Difference) -> Direction:
     """Return which way the proposal moves the probability, as far as the interval shows it."""
     if not difference.significant:
-        return "no difference shown"
+        return "no clear effect"
     return "riskier" if difference.value > 0 else "safer"
 
 

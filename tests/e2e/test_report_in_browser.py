@@ -1,8 +1,8 @@
 """The report of a real run in a real browser: no error, no request, nothing cut off, both themes, both widths.
 
-The page forbids every fetch and script by its own content security policy, so anything it tried
-would be refused by the browser and logged; the log must be empty. Sizes are measured by a page
-around it, since the report itself may not run scripts.
+The page forbids every fetch, and every script but its own, by its own content security policy, so anything it
+tried would be refused by the browser and logged; the log must be empty. Sizes are measured and controls are
+moved by a page around it.
 """
 
 from __future__ import annotations
@@ -103,6 +103,75 @@ def test_the_words_are_in_the_document(page):
     assert "Cells without a result" not in text
 
 
+# Moves every slider, changes every choice, walks by arrow keys; reports what the reader then sees.
+USE = """
+const page = document.querySelector("iframe").contentDocument, root = page.getElementById("explorer");
+const box = words => [...root.querySelectorAll(".choices label")].find(one => one.textContent.startsWith(words)).querySelector("select");
+const seen = () => [...root.querySelectorAll("td")].map(cell => cell.title).join("|");
+const set = (control, value) => {
+  control.value = value;
+  control.dispatchEvent(new Event(control.type === "range" ? "input" : "change", { bubbles: true }));
+};
+const found = { first: seen(), sliders: [], measures: [], keys: [] };
+for (const slider of root.querySelectorAll("input[type=range]")) {
+  const before = seen();
+  set(slider, slider.value === slider.max ? slider.min : slider.max);
+  found.sliders.push([slider.getAttribute("aria-label"), slider.getAttribute("aria-valuetext"), before !== seen()]);
+}
+for (const option of box("Measure").options) {
+  set(box("Measure"), option.value);
+  found.measures.push([option.value, root.querySelector("td").getAttribute("aria-label")]);
+}
+set(box("Market"), "ETH");
+found.market = root.querySelector("td").getAttribute("aria-label");
+const rows = box("Rows").value;
+set(box("Rows"), box("Columns").value);
+found.swapped = box("Columns").value === rows;
+root.querySelector("td[tabindex='0']").focus();
+for (const key of ["ArrowUp", "ArrowUp", "ArrowLeft", "ArrowLeft", "ArrowDown", "ArrowRight"]) {
+  page.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+  found.keys.push(page.activeElement.tagName + " " + root.querySelector(".readout").textContent);
+}
+found.tabbable = root.querySelectorAll("td[tabindex='0']").length;
+document.querySelector("pre").textContent = JSON.stringify(found);
+"""
+
+
+def around(page, name, script, width, *options):
+    """Open the report in a frame of exactly this width, run a script beside it, return what it found."""
+    outer = page.with_name(f"around_{name}.html")
+    frame = f'<iframe width="{width}" height="3000" srcdoc="{html.escape(page.read_text(encoding="utf-8"))}"></iframe>'
+    run = f"<script>addEventListener('load', () => {{ {script} }})</script>"
+    outer.write_text(f"<!doctype html><meta charset=utf-8><pre></pre>{frame}{run}", encoding="utf-8")
+    done = browse(outer, "--window-size=1400,3200", *options, "--dump-dom")
+    assert not re.findall(r"CONSOLE.*", done.stderr)
+    return json.loads(html.unescape(re.search(r"<pre>(.*?)</pre>", done.stdout)[1]))
+
+
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+def test_sliders_choices_and_keys_show_other_cells_with_their_intervals(page, width):
+    found = around(page, f"use_{width}", USE, width)
+    assert found["first"]
+    assert [label for label, *_ in found["sliders"]] == ["scenario", "maintenance ÷ initial margin"]
+    assert all(changed for *_, changed in found["sliders"]), found["sliders"]
+    assert found["sliders"][0][1] == "crash"
+    assert len(found["measures"]) == 8
+    for measure, words in found["measures"]:
+        assert measure in words
+        assert "an outcome" in words
+    assert ", ETH: " in found["market"]
+    assert found["swapped"]
+    assert all(step.startswith("TD mean deleveraged notional, ETH: ") for step in found["keys"])
+    assert len(set(found["keys"])) > 1
+    assert found["tabbable"] == 1
+
+
+def test_a_cell_says_its_interval_its_paths_and_its_standing(page):
+    first = around(page, "first", USE, 1200)["first"].replace("\xa0", " ").split("|")
+    assert len(first) == 6
+    assert all(re.search(r"64 paths.*2 h; (safe|risky|undecided)$", words) for words in first), first
+
+
 MEASURE = """
 const frame = document.querySelector("iframe"), page = frame.contentDocument;
 page.querySelectorAll("details").forEach(fold => fold.open = true);
@@ -129,13 +198,8 @@ document.querySelector("pre").textContent = JSON.stringify({
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
 def test_it_fits_and_follows_the_theme(page, width, theme):
-    around = page.with_name(f"around_{width}_{theme}.html")
-    frame = f'<iframe width="{width}" height="3000" srcdoc="{html.escape(page.read_text(encoding="utf-8"))}"></iframe>'
-    script = f"<script>addEventListener('load', () => {{ {MEASURE} }})</script>"
-    around.write_text(f"<!doctype html><meta charset=utf-8><pre></pre>{frame}{script}", encoding="utf-8")
     scheme = f"--blink-settings=preferredColorScheme={0 if theme == 'dark' else 1}"
-    done = browse(around, "--window-size=1400,3200", scheme, "--dump-dom")
-    found = json.loads(html.unescape(re.search(r"<pre>(.*?)</pre>", done.stdout)[1]))
+    found = around(page, f"{width}_{theme}", MEASURE, width, scheme)
     assert found["width"] >= width - 20
     assert found["scroll"] <= found["width"], found
     assert found["cut"] == []

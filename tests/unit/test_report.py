@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import functools
+import hashlib
 import html
 import io
+import json
 import re
 import subprocess
 import sys
@@ -219,11 +222,11 @@ def test_the_verdict_says_change_effect_sureness_horizon_paths_and_start():
     ("settings", "headline", "colour"),
     [
         ({"leverage": 0.05, "strength": 40}, "Panic: safer; within the 1 % tolerance.", "safe"),
-        ({"strength": 1e-6}, "Stress: no difference shown; within the 1 % tolerance.", "safe"),
+        ({"strength": 1e-6}, "Stress: no clear effect; within the 1 % tolerance.", "safe"),
         ({"strength": 12}, "Panic: riskier; above the 1 % tolerance.", "risky"),
         (
             {"strength": 10, "leverage": 1.0},
-            "Panic: no difference shown; undecided against the 1 % tolerance.",
+            "Panic: no clear effect; undecided against the 1 % tolerance.",
             "undecided",
         ),
     ],
@@ -299,8 +302,12 @@ def test_the_page_asks_nothing_from_outside(pages):
     assert all(target.startswith(("#", "data:,")) for target in targets), set(targets)
     assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", page))
     assert "@import" not in page
-    assert "<script" not in page
     assert "default-src 'none'" in page
+    # One script runs, the project's own, by its hash; what the study says stays data.
+    data, script = re.findall(r"<script[^>]*>(.*?)</script>", page, re.DOTALL)
+    assert base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() in page.split("<style>")[0]
+    assert not set("<>&") & set(data)
+    assert json.loads(data)["axes"][0]["label"] == "scenario"
 
 
 def test_ids_are_unique_and_every_reference_has_its_target(pages):
@@ -349,7 +356,8 @@ def test_everything_from_the_study_is_escaped(tmp_path):
     nasty = 'Is <script>alert(1)</script> & "x" | $y_{2}$ `safe`? <img src=x onerror=alert(2)>'
     run = make_run({"question": nasty} | SMALL)
     page = page_of(run, tmp_path)
-    assert "<script" not in page
+    assert "<script>alert" not in page
+    assert page.count("<script") == 2
     assert "<img" not in page
     assert "&lt;script&gt;" in page
     markdown = (tmp_path / "report.md").read_text(encoding="utf-8")
