@@ -69,7 +69,9 @@ def section(reading: Reading) -> Section | None:
 
 
 def _others(reading: Reading) -> dict[str, tuple[Any, ...]]:
-    return {name: tuple(v) for name, v in (reading.plan.path_axes | reading.plan.cell_axes).items() if name != "scenario"}
+    return {
+        name: tuple(v) for name, v in (reading.plan.path_axes | reading.plan.cell_axes).items() if name != "scenario"
+    }
 
 
 def _first_two(reading: Reading, axes: dict[str, tuple[Any, ...]]) -> tuple[int, int]:
@@ -98,9 +100,7 @@ def _marked(reading: Reading, cell: dict[str, int], axes: dict[str, tuple[Any, .
     return [at.get(name) for name in axes]
 
 
-def _events(
-    reading: Reading, axes: dict[str, tuple[Any, ...]], event: str
-) -> Iterator[tuple[float, str, str, bool]]:
+def _events(reading: Reading, axes: dict[str, tuple[Any, ...]], event: str) -> Iterator[tuple[float, str, str, bool]]:
     for scenario, at in _points(reading, axes):
         found = reading.estimate(scenario, at, event)
         if not found.paths:
@@ -141,7 +141,9 @@ def _amount(
     if scenario.one_path:
         return mean, usd(mean), f"{usd(mean)}, one path: an outcome", False
     known = is_number(high) and high > low
-    full = f"{usd_bounds(mean, max(low, 0.0), high)}, 95 % interval" if known else f"{usd(mean)}, no interval: no spread"
+    full = (
+        f"{usd_bounds(mean, max(low, 0.0), high)}, 95 % interval" if known else f"{usd(mean)}, no interval: no spread"
+    )
     return mean, usd(mean), f"{full}, {reading.horizon}", False
 
 

@@ -215,7 +215,10 @@ def who_pays(reading: Reading) -> Section:
             panels.append(figures.who_pays(f"{scenario.name}{view}", list(PARTS.values()), series, NEVER))
         for part, words in PARTS.items():
             said = (
-                (_mean_words(reading, scenario, cell, part), *([_part_tail_words(reading, scenario, cell, part)] * many))
+                (
+                    _mean_words(reading, scenario, cell, part),
+                    *([_part_tail_words(reading, scenario, cell, part)] * many),
+                )
                 if reading.possible(part)
                 else (NEVER, *([NEVER] * many))
                 for _, cell in reading.pair

@@ -74,9 +74,7 @@ def changes(current: Protocol, proposed: Protocol) -> list[Change]:
 def follows(current: Protocol, proposed: Protocol) -> list[Change]:
     """Return the margin fractions that move because a cap or a ratio of their tier does."""
     pairs = zip(_fractions(current), _fractions(proposed), strict=True)
-    return [
-        Change(name, rule, FRACTION, old, new, ()) for (name, rule, old), (_, _, new) in pairs if old != new
-    ]
+    return [Change(name, rule, FRACTION, old, new, ()) for (name, rule, old), (_, _, new) in pairs if old != new]
 
 
 def _fractions(protocol: Protocol) -> Iterator[tuple[str, str, float]]:
@@ -136,7 +134,9 @@ def nearest_raw(value: float, unit: Unit) -> int:
 # ------------------------------------------------------------------------------------------ payload
 
 
-def build(current: Protocol, proposed: Protocol, hashes: Mapping[str, str], limit: float | None = None) -> dict[str, Any]:
+def build(
+    current: Protocol, proposed: Protocol, hashes: Mapping[str, str], limit: float | None = None
+) -> dict[str, Any]:
     """Return the payload of a change, checked.
 
     Parameters
@@ -147,12 +147,16 @@ def build(current: Protocol, proposed: Protocol, hashes: Mapping[str, str], limi
     listed = []
     for change in changes(current, proposed):
         _within(change, limit)
-        raws = {side: to_raw(value, change.unit, change.name) for side, value in (("from", change.old), ("to", change.new))}
+        raws = {
+            side: to_raw(value, change.unit, change.name) for side, value in (("from", change.old), ("to", change.new))
+        }
         sides = {side: {"human": _plain(to_human(raw, change.unit)), "raw": raw} for side, raw in raws.items()}
         unit = None if change.unit is None else {"human": change.unit.human, "raw": change.unit.raw}
         listed.append({"parameter": change.name, "rule": change.rule, "unit": unit, **sides})
     if not listed:
-        raise StudyError("the proposed cell changes no parameter of the protocol", key="proposed", fix="propose a change")
+        raise StudyError(
+            "the proposed cell changes no parameter of the protocol", key="proposed", fix="propose a change"
+        )
     payload: dict[str, Any] = {"schema": SCHEMA, "protocol": proposed.name, **hashes, "changes": listed}
     payload["checksum"] = checksum(payload)
     check(payload, current)

@@ -41,7 +41,9 @@ def write(
     text, pictures = markdown.render(compose(reading, handed, author, tag))
     for name, picture in pictures.items():
         folder.joinpath(name).write_bytes(picture)
-    folder.joinpath("payload.json").write_text(json.dumps(handed, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    folder.joinpath("payload.json").write_text(
+        json.dumps(handed, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     page = folder / "proposal.md"
     page.write_text(text, encoding="utf-8")
     return page
@@ -118,7 +120,9 @@ def _verdict(reading: Reading) -> Any:
 
 def _header(reading: Reading, author: str) -> Section:
     book = reading.study.book
-    snapshot = f"snapshot {Path(book.path).name}" if book.kind == "snapshot" else "synthetic, made with the study's seed"
+    snapshot = (
+        f"snapshot {Path(book.path).name}" if book.kind == "snapshot" else "synthetic, made with the study's seed"
+    )
     finished = str(reading.run.diary.get("finished", ""))[:10]
     rows = (
         ("author", author or "not stated"),
@@ -184,7 +188,9 @@ def _parameters(changed: list[Change], follow: list[Change]) -> Section:
     columns = ("parameter", "rule", "current", "proposed", "change", "raw current", "raw proposed", "raw unit")
     blocks: list[Block] = [Table("Parameters that change", columns, tuple(rows(changed, exact=True)))]
     if follow:
-        blocks.append(Table("Margin fractions that follow, rounded to the raw unit", columns, tuple(rows(follow, exact=False))))
+        blocks.append(
+            Table("Margin fractions that follow, rounded to the raw unit", columns, tuple(rows(follow, exact=False)))
+        )
     return Section("parameters", "Parameters: current → proposed", tuple(blocks))
 
 

@@ -63,7 +63,10 @@ def test_a_payload_makes_the_venue_that_was_tested():
 
 def test_margin_fractions_that_follow_are_told_by_hand():
     found = {change.name: change for change in payload.follows(venue(), venue(BTC__leverage_cap=50.0))}
-    assert (found["BTC.initial_margin_fraction[0]"].old, found["BTC.initial_margin_fraction[0]"].new) == (1 / 40, 1 / 50)
+    assert (found["BTC.initial_margin_fraction[0]"].old, found["BTC.initial_margin_fraction[0]"].new) == (
+        1 / 40,
+        1 / 50,
+    )
     assert found["BTC.maintenance_margin_fraction[0]"].new == 0.5 / 50
     assert not any(name.startswith("ETH") for name in found)
 
@@ -143,7 +146,9 @@ def test_accounts_made_liquidatable_are_counted_by_hand():
     assert notional == pytest.approx(book.per_account(gross))
     # One ratio in every tier: maintenance is that share of initial margin, deductions included.
     cell = bench.plan.cells[1]
-    initial = book.per_account(bench._initial_margin(cell.protocol)(book.row_market, book.size, prices[book.row_market]))
+    initial = book.per_account(
+        bench._initial_margin(cell.protocol)(book.row_market, book.size, prices[book.row_market])
+    )
     assert due.tolist() == ((initial > 0) & (book.equity(prices) < 0.99 * initial)).tolist()
     assert not bench.liquidatable(0, 0)[0].any()
 
