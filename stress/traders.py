@@ -115,14 +115,15 @@ def _factors(
         factor[pending] = np.where(open_ended, proportional, chord if step % 2 == 0 else middle)
         rows = np.flatnonzero(np.isin(book.row_account, pending))
         owner = book.row_account[rows]
-        margin = requirement(book.row_market[rows], book.size[rows] * factor[owner], price[rows])
+        scale = np.where(book.is_holding[rows], 1.0, factor[owner])
+        margin = requirement(book.row_market[rows], book.size[rows] * scale, price[rows])
         value = np.bincount(owner, weights=margin, minlength=factor.size)
         step += 1
 
 
 def _trade(book: Book, factor: np.ndarray, row_price: np.ndarray) -> Book:
     """Scale each account's sizes by its factor (A,), trading the difference at `row_price` (R,)."""
-    scale = factor[book.row_account]
+    scale = np.where(book.is_holding, 1.0, factor[book.row_account])  # positions move, collateral stays
     size = book.size * scale
     # Entry notional + added notional, over the new size; exact in sign because scale > 1 here.
     entry = np.where(scale > 1.0, (book.entry_price + (scale - 1.0) * row_price) / scale, book.entry_price)
@@ -141,6 +142,13 @@ def isolate(book: Book, initial_margin: InitialMargin, prices: np.ndarray) -> Bo
     pool does not have. Isolated accounts and pools without positions stay as they are; trader and
     kind are kept.
     """
+    if book.is_holding.any():
+        raise BookError(
+            "a pool that holds assets is not split",
+            key="margin_mode",
+            value="isolated",
+            fix="use margin_mode: cross, or a book without collateral",
+        )
     row_price = prices[book.row_market]
     owner = book.row_account
     counts = np.diff(book.row_start)

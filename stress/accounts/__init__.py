@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from stress.accounts.book import KINDS, Book, InitialMargin, summary
+from stress.accounts.holdings import with_holdings
 from stress.accounts.reshaping import reshape
 from stress.accounts.snapshot import SnapshotBook, read_snapshot
 from stress.accounts.synthetic import SyntheticBook, make_synthetic
@@ -24,6 +25,7 @@ def make_book(
     seed: int,
     initial_margin: InitialMargin,
     open_interest: np.ndarray | None = None,
+    assets: tuple[str, ...] = (),
 ) -> Book:
     """Make the book of a study, once, at the protocol's own (current) parameters.
 
@@ -35,6 +37,7 @@ def make_book(
     seed : 0 <= seed < 2^64; the same seed and spec give the same bytes.
     initial_margin : requirement per row under the current terms, see `InitialMargin`.
     open_interest : (m,) USD, one side, of the market file; used where a synthetic book states none.
+    assets : names of what the venue takes as collateral; their prices follow those of the markets.
 
     Returns
     -------
@@ -43,7 +46,8 @@ def make_book(
     account of a snapshot is taken as it stands. Then the book is drawn again and scaled, if the
     spec says so.
     """
-    prices = np.asarray(prices, dtype=np.float64)
+    all_prices = np.asarray(prices, dtype=np.float64)
+    prices = all_prices[: len(markets)]
     if isinstance(spec, SnapshotBook):
         book = read_snapshot(spec, markets=tuple(markets))
     else:
@@ -56,7 +60,11 @@ def make_book(
             initial_margin=initial_margin,
             open_interest=open_interest,
         )
-    return reshape(book, spec.scale, spec.resample, prices, seed)
+    book = reshape(book, spec.scale, spec.resample, prices, seed)
+    spot_leg = spec.spot_leg if isinstance(spec, SyntheticBook) else {}
+    if not assets and not spec.collateral and not spot_leg:
+        return book
+    return with_holdings(book, assets, all_prices, spec.collateral, spot_leg)
 
 
 __all__ = [

@@ -104,6 +104,11 @@ class Book:
         """Sum (R,) values over the rows of each account, in row order: (A,) float64."""
         return np.bincount(self.row_account, weights=row_values, minlength=self.cash.size)
 
+    @property
+    def is_holding(self) -> np.ndarray:
+        """Whether each row is a holding of collateral: (R,) bool."""
+        return np.asarray(self.entry_price == 0.0)
+
     def equity(self, prices: np.ndarray) -> np.ndarray:
         """Cash plus unrealised PnL at `prices` (m,): (A,) [USD], signed."""
         unrealised = self.per_account(self.size * (prices[self.row_market] - self.entry_price))
@@ -138,7 +143,7 @@ def summary(book: Book, prices: np.ndarray) -> dict[str, Any]:
     hedged_share : 1 - sum over traders |net notional| / gross notional; 0 = all directional.
     archetypes : accounts, positions and share of gross notional per kind that occurs.
     """
-    notional = book.size * prices[book.row_market]
+    notional = np.where(book.is_holding, 0.0, book.size * prices[book.row_market])
     gross = book.per_account(np.abs(notional))
     net = book.per_account(notional)
     equity = book.equity(prices)

@@ -60,7 +60,7 @@ def reshape(
 
 def one_side(book: Book, prices: np.ndarray) -> float:
     """Open interest [USD], one side, once market makers hold the imbalance: the larger side of each market, summed."""
-    notional = book.size * prices[book.row_market]
+    notional = np.where(book.is_holding, 0.0, book.size * prices[book.row_market])
     longs, shorts = (
         np.bincount(book.row_market, weights=np.maximum(side, 0.0), minlength=len(book.markets))
         for side in (notional, -notional)

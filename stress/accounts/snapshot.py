@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 
@@ -40,6 +40,9 @@ class SnapshotBook(BaseModel):
         description="positions in markets that the study does not simulate: refuse the file, or leave them out, listed",
     )
     market_makers_equity: PositiveFloat | None = Field(default=None, description="USD; null = the gross notional")
+    collateral: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        default={}, description="share of equity held in an asset instead of cash"
+    )
     scale: Scale = 1.0
     resample: Resampling = None
 

@@ -142,6 +142,10 @@ class SyntheticBook(_Spec):
         default=None, description="USD by market, one side, market makers included; null = the market file's"
     )
     market_makers_equity: PositiveFloat | None = Field(default=None, description="USD; null = the gross notional")
+    collateral: dict[str, Share] = Field(default={}, description="share of equity held in an asset instead of cash")
+    spot_leg: dict[str, str] = Field(
+        default={}, description="asset that funding collectors hold against a short in a market, unit for unit"
+    )
     scale: Scale = 1.0
     resample: Resampling = None
 

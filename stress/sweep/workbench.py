@@ -14,7 +14,7 @@ import numpy as np
 
 from stress import accounts, design, engine, grid, paths, traders
 from stress.config import Protocol, Study, load_study
-from stress.errors import StoreError
+from stress.errors import StoreError, StudyError
 from stress.paths import PathSource
 from stress.scenarios import ShockSet
 from stress.sources import read_prices
@@ -167,17 +167,23 @@ class Workbench:
 
     def _make_book(self, base: Protocol, prices: np.ndarray) -> accounts.Book:
         study, requirement = self.study, self._initial_margin(base)
-        market = np.arange(len(study.markets))
+        assets = tuple(name for name in study.markets if name in base.holdings())
+        markets = tuple(name for name in study.markets if name not in assets)
+        if study.markets != (*markets, *assets):
+            fix = f"write markets: [{', '.join((*markets, *assets))}]"
+            raise StudyError("assets held as collateral stand after the markets", key="markets", fix=fix)
+        market = np.arange(len(markets))
         # A millionth of a unit lies in the first tier of any table, so its margin gives that tier's cap.
         size = np.full(len(market), 2.0**-20)
         return accounts.make_book(
             self._located_book(),
-            markets=study.markets,
+            markets=markets,
             prices=prices,
-            leverage_cap=size * prices / requirement(market, size, prices),
+            leverage_cap=size * prices[market] / requirement(market, size, prices[market]),
             seed=study.seed,
             initial_margin=requirement,
-            open_interest=np.array([study.market.markets[name].open_interest_usd for name in study.markets]),
+            open_interest=np.array([study.market.markets[name].open_interest_usd for name in markets]),
+            assets=assets,
         )
 
     def _located_book(self) -> accounts.BookSpec:
