@@ -1,4 +1,4 @@
-"""The command line: perpstress run, explain, report, compare, verify, path, peers, prices, replay, calibrate.
+"""The command line: perpstress run, explain, report, compare, verify, path, peers, prices, replay, calibrate, book.
 
 Each command imports what it needs when it runs, so that `--help` answers at once.
 """
@@ -296,6 +296,81 @@ def path(
     closing = table[(table.liquidated_notional > 0) | (table.adl_notional > 0) | (table.bad_debt > 0)]
     print(f"{len(table)} rows, of them {len(closing)} with a liquidation, a deleveraging or bad debt (--csv FILE: all)")
     print(closing.to_string(index=False) if len(closing) else "nothing happened on this path")
+
+
+@app.command
+def book(
+    file: Path,
+    *,
+    market: Path = Path("configs/markets/house.yaml"),
+    prices: Annotated[list[str] | None, cyclopts.Parameter(consume_multiple=True)] = None,
+    format: str = "detect",
+    other_markets: str = "refuse",
+    scale: float = 1.0,
+    open_interest: float | None = None,
+    resample: int | None = None,
+    seed: int = 0,
+    plot: Path | None = None,
+) -> None:
+    """Read a book of accounts, name every bad entry, and print what it looks like.
+
+    Parameters
+    ----------
+    file: Table of positions (.csv, .parquet: trader, margin_mode, market, size, entry_price, collateral), or responses
+        of Hyperliquid's clearinghouseState or of dYdX's indexer (.json).
+    market: Market file; its markets and prices.
+    prices: MARKET=PRICE, instead of the market file's.
+    format: detect, tidy, hyperliquid or dydx.
+    other_markets: refuse, or drop positions in markets that the market file does not know.
+    scale: Factor on all sizes and collateral.
+    open_interest: Scale to this open interest instead, USD, one side.
+    resample: Draw this many traders with replacement, each with all accounts.
+    seed: Key of the draws.
+    plot: Draw the book to this .svg or .png.
+    """
+    import numpy as np
+    from pydantic import ValidationError
+    from rich.console import Console
+    from rich.table import Table
+
+    from stress import accounts, config
+    from stress.report import books
+
+    model = config.load_market(market)
+    at = {name: one.price for name, one in model.markets.items()}
+    for name, text in _pairs(prices, "--prices").items():
+        try:
+            price = float(text)
+        except ValueError:
+            price = 0.0
+        if name not in at or not 0 < price < float("inf"):
+            fix = did_you_mean(name, at) if name not in at else "give USD per base unit, such as BTC=60000"
+            raise StudyError("is a price of a market, above 0", key="--prices", value=f"{name}={text}", fix=fix)
+        at[name] = price
+    if plot is not None and plot.suffix not in (".svg", ".png"):
+        raise StudyError("is neither .svg nor .png", key="--plot", value=str(plot))
+    wanted = {"path": str(file), "format": format, "other_markets": other_markets}
+    try:
+        spec = accounts.SnapshotBook(
+            **wanted,
+            scale=scale if open_interest is None else {"open_interest": open_interest},
+            resample=None if resample is None else {"accounts": resample},
+        )
+    except ValidationError as invalid:
+        first = invalid.errors()[0]
+        raise StudyError(
+            first["msg"], key="--" + str(first["loc"][0]).replace("_", "-"), value=first["input"]
+        ) from None
+    made = accounts.read_book(spec, markets=tuple(at), prices=np.array(list(at.values())), seed=seed)
+    told = accounts.summary(made, np.array(list(at.values())))
+    table = Table(*books.COLUMNS, title=f"{file.name} at prices of {market.name}{' and --prices' if prices else ''}")
+    for row in books.market_rows(told):
+        table.add_row(*row)
+    Console().print(table)
+    print("\n".join(books.lines(told)))
+    if plot is not None:
+        books.draw(made, np.array(list(at.values())), told, plot)
+        print(f"plot    {plot}")
 
 
 @app.command

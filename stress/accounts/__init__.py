@@ -67,6 +67,11 @@ def make_book(
     return with_holdings(book, assets, all_prices, spec.collateral, spot_leg)
 
 
+def read_book(spec: SnapshotBook, *, markets: tuple[str, ...], prices: np.ndarray, seed: int) -> Book:
+    """Return the book of a file, drawn again and scaled as its spec says; `make_book` without a venue."""
+    return reshape(read_snapshot(spec, markets=tuple(markets)), spec.scale, spec.resample, prices, seed)
+
+
 __all__ = [
     "KINDS",
     "Book",
@@ -75,5 +80,6 @@ __all__ = [
     "SnapshotBook",
     "SyntheticBook",
     "make_book",
+    "read_book",
     "summary",
 ]
