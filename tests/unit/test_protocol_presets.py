@@ -85,8 +85,9 @@ def test_hyperliquid_has_no_fund_no_fee_and_no_socialized_loss(hyperliquid):
 
 
 def test_the_reference_venue_has_every_layer(reference):
-    # Its collateral is USD, which needs no rule of valuation.
-    assert all(rules_of(reference, stage) for stage in CONTRACTS if stage is not Stage.COLLATERAL)
+    # Its collateral is USD, which needs no rule of valuation; its margin stands still between decisions.
+    without = {Stage.COLLATERAL, Stage.MARGIN_MODIFIERS}
+    assert {stage for stage in CONTRACTS if not rules_of(reference, stage)} == without
     assert rules_of(reference, Stage.EXECUTION) == ["order_book", "backstop_vault"]
     assert rules_of(reference, Stage.WATERFALL) == ["insurance_fund", "adl_pro_rata", "socialized_loss"]
     assert rules_of(reference, Stage.BREAKERS) == ["divergence_breaker", "staleness_breaker"]
