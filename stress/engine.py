@@ -567,12 +567,32 @@ def _sale(rules: Sequence[Mechanism], rank: int = 1) -> Any:
     return sale
 
 
+@kernel
+def _over_contracts(v, a, level):
+    """Sum a level of the margin rule over the account's positions, USD."""
+    total = 0.0
+    for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
+        m = v.rows[r]["market"]
+        if v.rows[r]["size"] != 0.0 and v.markets[m]["holding"] == 0:
+            total += level(v, m, v.rows[r]["size"], v.markets[m]["mark"])
+    return total
+
+
 def _liquidation(
-    flag: Any, quantity_of: Any, fee: Any, offer: Any, maintenance: Any, covers: bool, sale: Any | None
+    flag: Any,
+    quantity_of: Any,
+    fee: Any,
+    offer: Any,
+    maintenance: Any,
+    covers: bool,
+    sale: Any | None,
+    close_out: Any | None,
 ) -> Any:
     """Return the kernel that liquidates one account: size, execution, and what no venue took."""
     sells_holdings = sale is not None
     sale = sale or _no_sale
+    closes_out = close_out is not None
+    close_out = close_out or maintenance
 
     @kernel
     def close_row(v, a, r, quantity, bankruptcy, value, requirement, t):
@@ -593,6 +613,8 @@ def _liquidation(
                 due, _ = flag(v, a, value, requirement, t)
                 if not due:  # the rows closed so far were enough
                     break
+            if closes_out:
+                v.accounts[a]["close_out"] = _over_contracts(v, a, close_out)
             bankruptcy = bankruptcy_price(v, r, value, requirement, maintenance)
             quantity = quantity_of(v, a, r, value, requirement, bankruptcy, t, maintenance, fee)
             market = v.markets[v.rows[r]["market"]]
@@ -853,6 +875,7 @@ def _compose(rules: tuple[str, ...], culled: bool) -> Engine:
         maintenance,
         parts.covers,
         _sale(of(Stage.COLLATERAL)),
+        one(Stage.MARGIN, "close_out"),
     )
     unwinders = [m.kernels["unwind"] for m in of(Stage.EXECUTION) if "unwind" in m.kernels]
     absorb = _layers_in_order([mechanism.kernels["absorb"] for mechanism in layers])

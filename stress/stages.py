@@ -78,7 +78,9 @@ CONTRACTS: dict[Stage, StageContract] = {
     ),
     Stage.MARGIN: StageContract(
         ("maintenance", "initial"),
+        optional=("close_out",),
         meaning="maintenance(v, m, size, price) -> USD; initial(v, m, size, price) -> USD; "
+        "close_out(v, m, size, price) -> USD, a third level for backstops (`close_out` of the account); "
         "bound(v, m, size, low, high) -> highest maintenance over a range of prices",
     ),
     Stage.MARGIN_MODIFIERS: StageContract(

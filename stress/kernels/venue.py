@@ -161,6 +161,7 @@ ACCOUNT_FIELDS = (
     ("passed", "f8", (LIMITS,)),  # USD of the account's loss already recorded as having passed a layer, by limit
     ("fund_drawn", "f8"),  # USD that the insurance fund has paid for the account in step fund_drawn_step
     ("fund_drawn_step", "i8"),
+    ("close_out", "f8"),  # USD: equity below which a backstop takes the account over; 0 = the margin rule states none
     ("touched", "i8"),  # 1 once the account was liquidated on this path
     ("queue", "i8"),  # scratch: the accounts flagged in a round, and their priorities
     ("priority", "f8"),

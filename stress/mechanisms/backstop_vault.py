@@ -1,7 +1,8 @@
 """Backstop vault: takes over what the venues before it left, and unwinds it through the book.
 
 Stage        execution.
-Formula      an account with equity < takeover_below x requirement is taken row by row at its bankruptcy
+Formula      an account with equity < takeover_below x requirement (or below the third level of a margin rule that
+             has one, kernel `close_out`) is taken row by row at its bankruptcy
              price, so that its whole equity, positive or (with takes_insolvent) negative, moves to the
              vault. The vault accepts while its own equity is positive and its gross notional, the new
              row included, stays within takeover_limit x its equity. It sells unwind_share of depth per
@@ -42,7 +43,8 @@ def execute(v, a, r, quantity, bankruptcy_price, equity, requirement, cover, t, 
     """Take over the whole row `r` at its bankruptcy price, if the vault may."""
     m = v.rows[r]["market"]
     vault = v.traders + VAULT
-    if a == vault or equity >= v.terms[m]["takeover_below"] * requirement:
+    level = v.accounts[a]["close_out"]  # of a margin rule with three levels
+    if a == vault or equity >= (level if level > 0.0 else v.terms[m]["takeover_below"] * requirement):
         return 0.0, 0.0, VAULT, ELIGIBILITY
     if equity < -QUANTUM and v.terms[m]["takes_insolvent"] == 0:
         return 0.0, 0.0, VAULT, ELIGIBILITY

@@ -137,9 +137,10 @@ def drift_margin_ratio(inputs):
 @adapter("drift_v2", "perp_margin_requirement")
 def drift_margin_requirement(inputs):
     """Maintenance of the worst case of open orders, which books do not hold, and a cent for each of them."""
-    worst = max(abs(inputs["base"] + inputs["open_bids"]), abs(inputs["base"]))
+    base = inputs["base"]
+    worst = max(abs(base + inputs.get("open_bids", 0.0)), abs(base - abs(inputs.get("open_asks", 0.0))))
     venue = venue_of(
         {"X": 1.0}, [], margin=drift_margin(inputs["margin_ratio_maintenance"], None, inputs["imf_factor"])
     )
     needed = size_premium_margin.maintenance(venue, 0, worst, inputs["oracle_price"])
-    return {"margin_requirement": float(needed) + 0.01 * inputs["open_orders"]}
+    return {"margin_requirement": float(needed) + 0.01 * inputs.get("open_orders", 0)}

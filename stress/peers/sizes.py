@@ -113,7 +113,7 @@ def synthetix_window(inputs):
     remaining = []
     for place, call in enumerate(inputs["calls"]):
         active = place >= inputs.get("max_pd_active_from_call", 0)
-        venue.terms[0]["calm_skew"] = inputs["max_pd"] if active else 0.0
+        venue.terms[0]["calm_skew"] = inputs.get("max_pd", 0.0) if active else 0.0
         venue.rows[other]["size"] = call.get("other_skew", -1e-12)
         a = names.index(call["account"])
         r = venue.accounts[a]["row_start"]

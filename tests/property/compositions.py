@@ -126,6 +126,7 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     },
     "tiered_margin": {"markets": st.fixed_dictionaries({"A": _TIERS, "default": _TIERS})},
     "flat_margin": _by_market(**_RATES),
+    "three_level_margin": _by_market(**_RATES, close_out_to_maintenance_ratio=_one_of(0.5, 0.9)),
     "open_interest_margin": _by_market(
         **_RATES, open_interest_lower=_one_of(0.0, 2e3), open_interest_upper=st.just(1e4)
     ),

@@ -30,6 +30,7 @@ from stress.mechanisms import (
     share_multiples,
     size_premium_margin,
     skew_linear_margin,
+    three_level_margin,
     two_step,
 )
 from stress.peers.standing import venue_of
@@ -37,6 +38,7 @@ from tests.venues import one_market_book, one_market_paths, protocol_of, run_one
 
 pytestmark = pytest.mark.interpreted
 
+LEVELS = (three_level_margin.close_out, three_level_margin.maintenance, three_level_margin.initial)
 caps = st.floats(1.0, 100.0)
 ratios = st.floats(0.05, 0.95)
 sizes = st.floats(1e-6, 1e6) | st.floats(-1e6, -1e-6)
@@ -78,6 +80,15 @@ def test_flat_margin_is_linear_and_bounded(cap, ratio, size, price):
     assert flat_margin.initial(venue, 0, 2.0 * size, price[0]) == pytest.approx(
         2.0 * flat_margin.initial(venue, 0, size, price[0])
     )
+
+
+@given(caps, ratios, ratios, sizes, prices)
+def test_three_level_margin_keeps_its_order(cap, ratio, last, size, price):
+    rates = {"leverage_cap": cap, "maintenance_to_initial_ratio": ratio, "close_out_to_maintenance_ratio": last}
+    venue = with_rates("three_level_margin", rates)
+    check_margin(three_level_margin, venue, size, *price)
+    levels = [kernel_of(venue, 0, size, price[0]) for kernel_of in LEVELS]
+    assert levels[0] < levels[1] < levels[2]
 
 
 @given(caps, ratios, sizes, prices, st.floats(0.0, 2e7), st.floats(1.0, 1e7), st.floats(1.0, 1e7))
