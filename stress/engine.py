@@ -941,7 +941,7 @@ def compose(protocol: Protocol, *, culled: bool = True) -> Engine:
 class Cell:
     """One protocol with one book, as arrays: what a path starts from.
 
-    open_interest : (m,) USD, long side of all rows at the prices of t = 0.
+    market_rows : (r,) rows grouped by market. open_interest : (m,) USD, long side of all rows at the prices of t = 0.
     gross_notional : USD, all rows. vault_equity, fund : USD at t = 0.
     """
 
@@ -951,6 +951,7 @@ class Cell:
     rounds_per_step: int
     terms: np.ndarray
     start: Start
+    market_rows: np.ndarray
     open_interest: np.ndarray
     gross_notional: float
     vault_equity: float
@@ -1071,6 +1072,7 @@ def build_cell(protocol: Protocol, book: Book, *, prices: np.ndarray, step: floa
         rounds_per_step=protocol.rounds_per_step or ROUNDS_BEFORE_FAULT,
         terms=terms,
         start=Start(venue_record, market_records, accounts, rows),
+        market_rows=np.argsort(rows["market"], kind="stable").astype(np.int64),
         open_interest=open_interest,
         gross_notional=float(np.abs(notional).sum()),
         vault_equity=float(accounts["cash"][traders + VAULT]),
@@ -1101,7 +1103,7 @@ def _venue(cell: Cell, steps: int) -> Venue:
         markets=cell.start.markets.copy(),
         accounts=cell.start.accounts.copy(),
         rows=cell.start.rows.copy(),
-        market_rows=np.argsort(cell.start.rows["market"], kind="stable").astype(np.int64),
+        market_rows=cell.market_rows,
         lists=np.zeros((LISTS, len(cell.start.accounts)), np.int64),
         opening=np.array([(np.nan, 0, 0.0)] * count, np.dtype(list(OPENING_FIELDS), align=True)),
         decay=np.exp(-elapsed[None, :] / cell.terms["resilience"][:, None]),

@@ -22,7 +22,7 @@ import math
 
 import numpy as np
 
-from stress.kernels.jit import entry, kernel
+from stress.kernels.jit import entry, inlined, kernel
 
 # Third counter word, as uint64: a Python int would make numba compile every caller anew for its value.
 # A number once given is never reused for something else.
@@ -68,7 +68,7 @@ def round_keys(seed: int, stream: int) -> np.ndarray:
     return np.array(keys, dtype=np.uint64)
 
 
-@kernel
+@inlined
 def _multiply(a, low, high):
     """Return the high and the low word of the 128-bit product of `a` and (high, low)."""
     a_low = a & _LOW
@@ -105,7 +105,7 @@ def uniforms(keys, market, group, path, purpose, sub_level):
     return unit(words[0]), unit(words[1]), unit(words[2]), unit(words[3])
 
 
-@kernel
+@inlined
 def _central(q):
     """AS 241 for |q| <= 0.425, q = u - 1/2."""
     r = 0.180625 - q * q
@@ -128,47 +128,58 @@ def _central(q):
     return q * top / bottom
 
 
+@inlined
+def _near_tail(r):
+    """AS 241 for r = sqrt(-ln of the tail) <= 5."""
+    r -= 1.6
+    top = 7.74545014278341407640e-4
+    top = top * r + 2.27238449892691845833e-2
+    top = top * r + 2.41780725177450611770e-1
+    top = top * r + 1.27045825245236838258e0
+    top = top * r + 3.64784832476320460504e0
+    top = top * r + 5.76949722146069140550e0
+    top = top * r + 4.63033784615654529590e0
+    top = top * r + 1.42343711074968357734e0
+    bottom = 1.05075007164441684324e-9
+    bottom = bottom * r + 5.47593808499534494600e-4
+    bottom = bottom * r + 1.51986665636164571966e-2
+    bottom = bottom * r + 1.48103976427480074590e-1
+    bottom = bottom * r + 6.89767334985100004550e-1
+    bottom = bottom * r + 1.67638483018380384940e0
+    bottom = bottom * r + 2.05319162663775882187e0
+    bottom = bottom * r + 1.0
+    return top / bottom
+
+
+@kernel
+def _far_tail(r):
+    """AS 241 for r > 5."""
+    r -= 5.0
+    top = 2.01033439929228813265e-7
+    top = top * r + 2.71155556874348757815e-5
+    top = top * r + 1.24266094738807843860e-3
+    top = top * r + 2.65321895265761230930e-2
+    top = top * r + 2.96560571828504891230e-1
+    top = top * r + 1.78482653991729133580e0
+    top = top * r + 5.46378491116411436990e0
+    top = top * r + 6.65790464350110377720e0
+    bottom = 2.04426310338993978564e-15
+    bottom = bottom * r + 1.42151175831644588870e-7
+    bottom = bottom * r + 1.84631831751005468180e-5
+    bottom = bottom * r + 7.86869131145613259100e-4
+    bottom = bottom * r + 1.48753612908506148525e-2
+    bottom = bottom * r + 1.36929880922735805310e-1
+    bottom = bottom * r + 5.99832206555887937690e-1
+    bottom = bottom * r + 1.0
+    return top / bottom
+
+
 @kernel
 def _tail(u):
     """AS 241 for |u - 1/2| > 0.425."""
     r = math.sqrt(-math.log(min(u, 1.0 - u)))
-    if r <= 5.0:
-        r -= 1.6
-        top = 7.74545014278341407640e-4
-        top = top * r + 2.27238449892691845833e-2
-        top = top * r + 2.41780725177450611770e-1
-        top = top * r + 1.27045825245236838258e0
-        top = top * r + 3.64784832476320460504e0
-        top = top * r + 5.76949722146069140550e0
-        top = top * r + 4.63033784615654529590e0
-        top = top * r + 1.42343711074968357734e0
-        bottom = 1.05075007164441684324e-9
-        bottom = bottom * r + 5.47593808499534494600e-4
-        bottom = bottom * r + 1.51986665636164571966e-2
-        bottom = bottom * r + 1.48103976427480074590e-1
-        bottom = bottom * r + 6.89767334985100004550e-1
-        bottom = bottom * r + 1.67638483018380384940e0
-        bottom = bottom * r + 2.05319162663775882187e0
-        bottom = bottom * r + 1.0
-    else:
-        r -= 5.0
-        top = 2.01033439929228813265e-7
-        top = top * r + 2.71155556874348757815e-5
-        top = top * r + 1.24266094738807843860e-3
-        top = top * r + 2.65321895265761230930e-2
-        top = top * r + 2.96560571828504891230e-1
-        top = top * r + 1.78482653991729133580e0
-        top = top * r + 5.46378491116411436990e0
-        top = top * r + 6.65790464350110377720e0
-        bottom = 2.04426310338993978564e-15
-        bottom = bottom * r + 1.42151175831644588870e-7
-        bottom = bottom * r + 1.84631831751005468180e-5
-        bottom = bottom * r + 7.86869131145613259100e-4
-        bottom = bottom * r + 1.48753612908506148525e-2
-        bottom = bottom * r + 1.36929880922735805310e-1
-        bottom = bottom * r + 5.99832206555887937690e-1
-        bottom = bottom * r + 1.0
-    return top / bottom if u > 0.5 else -top / bottom
+    z = _near_tail(r) if r <= 5.0 else _far_tail(r)
+    return z if u > 0.5 else -z
 
 
 @entry
@@ -178,13 +189,83 @@ def normal(u):
     return _central(q) if abs(q) <= 0.425 else _tail(u)
 
 
-@entry
-def fill_normals(keys, market, path, purpose, sub_level, out):
-    """Write the standard normals of steps 0, 1, … of one address line into `out` (steps,)."""
+# Uniforms that need the formula of the tails wait as u x WAITS: exact, and above every normal.
+_WAITS = 2.0**100
+
+
+@inlined
+def _round(words, key_0, key_1):
+    """One round of Philox on the counter words (c0, c1, c2, c3)."""
+    c0, c1, c2, c3 = words
+    high0, low0 = _multiply(c0, _M0_LOW, _M0_HIGH)
+    high1, low1 = _multiply(c2, _M1_LOW, _M1_HIGH)
+    return high1 ^ c1 ^ key_0, low1, high0 ^ c3 ^ key_1, low0
+
+
+@inlined
+def _fill_central(keys, market, path, purpose, sub_level, out):
+    """Write normals into `out`, and uniforms that wait where the formula of the tails is due.
+
+    Loops without a branch, the ten rounds written out, so that a compiler takes several groups and several
+    normals at a time; every number is that of `philox`, `unit` and `normal`.
+    """
     count = len(out)
     base = np.uint64(market) << _32
     c1, c2, c3 = np.uint64(path), np.uint64(purpose), np.uint64(sub_level)
-    for group in range((count + 3) // 4):
-        words = philox(keys, base | np.uint64(group), c1, c2, c3)
-        for lane in range(min(4, count - 4 * group)):
-            out[4 * group + lane] = normal(unit(words[lane]))
+    a0, b0, a1, b1 = keys[0, 0], keys[0, 1], keys[1, 0], keys[1, 1]
+    a2, b2, a3, b3 = keys[2, 0], keys[2, 1], keys[3, 0], keys[3, 1]
+    a4, b4, a5, b5 = keys[4, 0], keys[4, 1], keys[5, 0], keys[5, 1]
+    a6, b6, a7, b7 = keys[6, 0], keys[6, 1], keys[7, 0], keys[7, 1]
+    a8, b8, a9, b9 = keys[8, 0], keys[8, 1], keys[9, 0], keys[9, 1]
+    whole = count // 4
+    for group in range(whole):
+        words = _round((base | np.uint64(group), c1, c2, c3), a0, b0)
+        words = _round(_round(_round(words, a1, b1), a2, b2), a3, b3)
+        words = _round(_round(_round(words, a4, b4), a5, b5), a6, b6)
+        words = _round(_round(_round(words, a7, b7), a8, b8), a9, b9)
+        out[4 * group] = unit(words[0])
+        out[4 * group + 1] = unit(words[1])
+        out[4 * group + 2] = unit(words[2])
+        out[4 * group + 3] = unit(words[3])
+    if count > 4 * whole:
+        words = philox(keys, base | np.uint64(whole), c1, c2, c3)
+        for lane in range(count - 4 * whole):
+            out[4 * whole + lane] = unit(words[lane])
+    for i in range(count):
+        q = out[i] - 0.5
+        central = _central(q)
+        out[i] = central if abs(q) <= 0.425 else out[i] * _WAITS
+
+
+@entry
+def fill_normals(keys, market, path, purpose, sub_level, out):
+    """Write the standard normals of steps 0, 1, … of one address line into `out` (steps,)."""
+    _fill_central(keys, market, path, purpose, sub_level, out)
+    for i in range(len(out)):
+        if out[i] > 2.0:
+            out[i] = _tail(out[i] / _WAITS)
+
+
+@entry
+def fill_long_line(keys, market, path, purpose, sub_level, out, work):
+    """Do as `fill_normals`, faster: who waits is listed first in `work` (steps,), so that no branch is guessed."""
+    _fill_central(keys, market, path, purpose, sub_level, out)
+    waiting = 0
+    for i in range(len(out)):
+        work[waiting] = i
+        waiting += 1 if out[i] > 2.0 else 0
+    r = work[waiting:]  # their roots of logarithms follow the list: the tails of a long line are a sixth of it
+    if waiting > len(r):
+        for k in range(waiting):
+            i = np.int64(work[k])
+            out[i] = _tail(out[i] / _WAITS)
+        return
+    for k in range(waiting):
+        u = out[np.int64(work[k])] / _WAITS
+        r[k] = -math.log(min(u, 1.0 - u))
+    for k in range(waiting):
+        r[k] = math.sqrt(r[k])
+    for k in range(waiting):
+        i = np.int64(work[k])
+        z = _near_tail(r[k]) if r[k] <= 5.0 else _far_tail(r[k])
+        out[i] = z if out[i] > 0.5 * _WAITS else -z

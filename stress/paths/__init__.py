@@ -192,7 +192,7 @@ def _generate(keys, terms, scratch, first_path, world, depths, premiums, regime)
             jumps.place(keys, path, terms.jump, terms.ids, terms.clock, terms.step, state, jump, travelled)
         for i in range(markets):
             world[p, 0, i] = terms.prices[i]
-        diffusion.walk(keys, path, terms.diffusion, terms.clock, terms.step, state, slow, jump, shocks, world[p])
+        diffusion.walk(keys, path, terms.diffusion, terms.clock, terms.step, state, slow, jump, shocks, noise, world[p])
         depth.walk(
             keys, path, terms.depth, terms.ids, terms.clock, terms.steps_per_knot, state, slow, travelled, knots, noise,
             depths[p],

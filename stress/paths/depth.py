@@ -83,6 +83,15 @@ def walk(keys, path, terms, ids, clock, steps_per_knot, regime, slow, travelled,
     knots and noise (S + 1,) are work space.
     """
     noise[:] = 0.0
+    if terms.sd == 0.0 and terms.phi == 0.0 and terms.jump_sensitivity == 0.0:  # moves with the regime alone
+        for i in range(len(ids)):
+            hour, depth = -1, 0.0
+            for t in range(len(out)):
+                if clock[t] != hour:
+                    hour = clock[t]
+                    depth = terms.base[i] * max(math.exp(terms.multiple[regime[hour]]), terms.floor)
+                out[t, i] = depth
+        return
     for i in range(len(ids)):
         if terms.sd > 0.0:
             fill_noise(keys, ids[i], path, DEPTH, terms.keep_knot, terms.sd, False, knots)

@@ -23,7 +23,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from stress.kernels.jit import kernel
-from stress.kernels.rng import DIFFUSION, NO_LEVEL, fill_normals
+from stress.kernels.rng import DIFFUSION, NO_LEVEL, fill_long_line
 
 YEAR = 365 * 86400.0
 
@@ -109,31 +109,39 @@ def build(
 
 
 @kernel
-def walk(keys, path, terms, clock, step, regime, slow, jumps, shocks, world):
+def walk(keys, path, terms, clock, step, regime, slow, jumps, shocks, work, world):
     """Extend `world` (S + 1, m) from its row 0.
 
     clock (S + 1,): hour of each step; regime, slow (hours,); jumps (S, m): log jumps of each step;
-    shocks (k, S): work space.
+    shocks (k, S), work (S + 1,): work space. Each loop over steps does one thing, most of them several steps at once.
     """
     steps = len(world) - 1
     root = math.sqrt(step)
     for k in range(len(terms.ids)):
-        fill_normals(keys, terms.ids[k], path, DIFFUSION, NO_LEVEL, shocks[k])
+        fill_long_line(keys, terms.ids[k], path, DIFFUSION, NO_LEVEL, shocks[k], work)
     for i in range(len(terms.selected)):
-        x, hour, state, spread, move = 0.0, -1, 0, 0.0, 0.0
-        row = terms.selected[i]
+        x, begin = 0.0, 0
+        while begin < steps:
+            hour = clock[begin]
+            end = begin + 1
+            while end < steps and clock[end] == hour:
+                end += 1
+            state = regime[hour]
+            sigma = terms.sigma[state, i] * math.exp(slow[hour])
+            spread = sigma * root
+            move = (terms.drift[state, i] - 0.5 * sigma * sigma) * step
+            loading = terms.loading[state, i]
+            for t in range(begin, end):
+                work[t] = loading[0] * shocks[0, t]
+            for k in range(1, terms.selected[i] + 1):
+                for t in range(begin, end):
+                    work[t] += loading[k] * shocks[k, t]
+            for t in range(begin, end):
+                x += move + spread * work[t] + jumps[t, i]
+                work[t] = x
+            begin = end
         for t in range(steps):
-            if clock[t] != hour:
-                hour = clock[t]
-                state = regime[hour]
-                sigma = terms.sigma[state, i] * math.exp(slow[hour])
-                spread = sigma * root
-                move = (terms.drift[state, i] - 0.5 * sigma * sigma) * step
-            z = 0.0
-            for k in range(row + 1):
-                z += terms.loading[state, i, k] * shocks[k, t]
-            x += move + spread * z + jumps[t, i]
-            world[t + 1, i] = world[0, i] * math.exp(x)
+            world[t + 1, i] = world[0, i] * math.exp(work[t])
 
 
 def bipower(returns: np.ndarray) -> np.ndarray:

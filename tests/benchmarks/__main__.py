@@ -47,12 +47,13 @@ def main() -> None:
     """Print the table and write results/benchmarks/<date>_<commit>.json."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="cases whose name holds this text")
+    parser.add_argument("--bars", action="store_true", help="only the cases that have a bar")
     parser.add_argument("--paths", type=int, default=512, help="distinct paths of a measurement")
     options = parser.parse_args()
     print(f"{'case':34s}" + "".join(f"{title:>18s}" for title, _, _ in COLUMNS), flush=True)
     measured: dict[str, Measured] = {}
     for case in cases():
-        if options.only in case.name:
+        if options.only in case.name and (not options.bars or case in BARS or case in NUMPY_BARS):
             row = measure(case, options.paths)
             row["bar"] = _bar(row, BARS.get(case), NUMPY_BARS.get(case))
             measured[case.name] = row
