@@ -364,7 +364,8 @@ def _settlement(fee: Any, reward: Any, cover: Any, covers: bool, on_fill: Any, m
             v.accounts[a]["cash"] = 0.0
         on_fill(v, a, r, filled, price, t)
         restart_attribution(v, a)
-        restart_attribution(v, v.traders + counterparty)
+        if counterparty != OUTSIDE_BOOK:  # which never defaults
+            restart_attribution(v, v.traders + counterparty)
 
     return settle
 
@@ -956,6 +957,11 @@ class Cell:
     gross_notional: float
     vault_equity: float
     fund: float
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the cell's arrays take."""
+        return self.terms.nbytes + self.market_rows.nbytes + sum(records.nbytes for records in self.start)
 
 
 def _record_dtype(fields: dict[str, Any]) -> np.dtype[Any]:

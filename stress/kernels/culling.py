@@ -22,7 +22,7 @@ from stress.kernels.ledger import note_change
 from stress.kernels.venue import BOXES, MARKET_MAKERS, QUANTUM, VAULT
 
 # Half widths of the boxes in typical moves of a step, the narrowest last; a box of width k lasts about k^2 steps.
-WIDTHS = (40.0, 12.0, 4.0)
+WIDTHS = (40.0, 12.0, 4.0, 1.5)
 # The typical move is learnt from what prices did since the last box was laid; fractions of price.
 FIRST_PACE, SLOWEST, FASTEST = 0.0007, 0.00005, 0.01
 LEARNING = 0.25

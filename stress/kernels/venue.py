@@ -63,7 +63,7 @@ class PathBlock(NamedTuple):
 
 # Nested boxes of prices (kernels.culling), and the lists of accounts: one of each box, then those whose records
 # differ from the start of the path, then those whose ledger entries changed since the last audit.
-BOXES = 3
+BOXES = 4
 CHANGED, UNAUDITED = BOXES, BOXES + 1
 LISTS = BOXES + 2
 # Record of Venue.opening: what a scan of all accounts at t = 0 finds, kept while the marks there are the same.

@@ -9,10 +9,11 @@ from stress.config import Study
 from stress.design import Design
 from stress.grid import Layout, Piece
 
-# Cost of the exhaustive engine on one ordinary core, in seconds per unit. It sizes tiles and is
+# Cost of paths and of the culled engine on one ordinary core, in seconds per unit. It sizes tiles and is
 # what `explain` prints; a wrong constant makes tasks shorter or longer and changes nothing else.
-_PATH_STEP_MARKET = 0.15e-6
-_ROW_STEP = 6e-9
+_PATH_STEP_MARKET = 25e-9
+_STEP_MARKET = 30e-9
+_ROW_STEP = 0.5e-9
 _TASK_SECONDS = 4.0
 
 
@@ -55,7 +56,8 @@ def layout(study: Study, plan: Design) -> Layout:
 def cost(study: Study, rows: int) -> tuple[float, float]:
     """Return estimated core seconds per path (generation, one cell); `rows` are positions of the book."""
     steps = study.steps
-    return _PATH_STEP_MARKET * steps * len(study.markets), _ROW_STEP * steps * rows
+    markets = len(study.markets)
+    return _PATH_STEP_MARKET * steps * markets, steps * (_STEP_MARKET * markets + _ROW_STEP * rows)
 
 
 def core_seconds(study: Study, plan: Design, rows: int) -> float:

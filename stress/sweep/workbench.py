@@ -21,6 +21,9 @@ from stress.sources import read_prices
 from stress.sweep.margin import initial_margin, maintenance_margin
 from stress.sweep.plan import Task, core_seconds, cost, layout, tasks
 
+# Cells kept in memory, so that the next block finds them.
+CELL_BYTES = 256 * 2**20
+
 
 @dataclass(frozen=True)
 class BuiltCell:
@@ -44,6 +47,7 @@ class Workbench:
         grid.refuse_axes(self.layout)
         self._lock = threading.RLock()
         self._built: dict[tuple[Any, ...], Any] = {}
+        self._cells: dict[tuple[int, int], BuiltCell] = {}
         # Seconds that this process has spent on compiling so far.
         self.seconds_compile = 0.0
 
@@ -112,10 +116,23 @@ class Workbench:
         self.seconds_compile += time.perf_counter() - began
 
     def cell(self, point: int, index: int) -> BuiltCell:
-        """Build a cell, with its book at the prices of t = 0 of the path point.
+        """Return a cell, with its book at the prices of t = 0 of the path point; the last ones asked for are kept.
 
-        It is not kept: building takes milliseconds, and a grid may have more cells than memory holds.
+        Building takes milliseconds, about as long as ten paths, and a grid may have more cells than memory holds.
         """
+        with self._lock:
+            kept = self._cells.pop((point, index), None)
+            if kept is not None:
+                self._cells[point, index] = kept  # the last asked for stands last
+        if kept is None:
+            kept = self._build_cell(point, index)
+            with self._lock:
+                self._cells[point, index] = kept
+                while sum(built.cell.nbytes for built in self._cells.values()) > CELL_BYTES and len(self._cells) > 1:
+                    del self._cells[next(iter(self._cells))]
+        return kept
+
+    def _build_cell(self, point: int, index: int) -> BuiltCell:
         study, cell, prices = self.study, self.plan.cells[index], self.source(point).initial_prices
         proposed = self._initial_margin(cell.protocol)
         book = traders.respond(

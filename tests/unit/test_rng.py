@@ -100,3 +100,13 @@ def test_golden_ids_and_numbers():
     rng.fill_normals(keys, np.uint64(rng.market_id("BTC")), 4095, rng.DIFFUSION, 0, line)
     assert line.tolist() == GOLDEN_NORMALS
     assert list(rng.uniforms(keys, rng.COMMON, 7, 11, rng.COMMON_JUMP, 3)) == GOLDEN_UNIFORMS
+
+
+def test_a_long_line_holds_the_numbers_of_a_short_one():
+    keys = rng.round_keys(3, 5)
+    for steps in (1, 2, 3, 4, 7, 300):
+        short, long, work = np.empty(steps), np.empty(steps), np.empty(steps + 1)
+        for path in range(6):
+            rng.fill_normals(keys, np.uint64(9), path, rng.DIFFUSION, 0, short)
+            rng.fill_long_line(keys, np.uint64(9), path, rng.DIFFUSION, 0, long, work)
+            assert long.tobytes() == short.tobytes()
