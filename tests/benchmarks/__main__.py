@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument("--bars", action="store_true", help="only the cases that have a bar")
     parser.add_argument("--paths", type=int, default=512, help="distinct paths of a measurement")
     options = parser.parse_args()
+    machine = _machine()  # of the sources that are about to be timed
     print(f"{'case':34s}" + "".join(f"{title:>18s}" for title, _, _ in COLUMNS), flush=True)
     measured: dict[str, Measured] = {}
     for case in cases():
@@ -59,7 +60,7 @@ def main() -> None:
             measured[case.name] = row
             print(f"{case.name:34s}" + "".join(f"{_show(row[key], form):>18s}" for _, key, form in COLUMNS), flush=True)
     whole = {
-        "machine": _machine(),
+        "machine": machine,
         "paths": options.paths,
         "cases": measured,
         "growth": _growth(measured),
