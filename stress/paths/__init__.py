@@ -13,7 +13,7 @@ shocks are the same for all values.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
@@ -86,12 +86,14 @@ class Market(DiffusionOfMarket, JumpsOfMarket):
     """One market: the venue's scale, and its part of each layer.
 
     price : USD at t = 0. depth_usd : within 1 % of the mid, one side, on this venue, in the first regime
-    at median volatility. open_interest_usd : one side.
+    at median volatility. open_interest_usd : one side. quoted_in : the market in whose asset the price is stated and
+    moves, for wrapped, staked and bridged assets: their own layers are the peg. A replay has prices in USD.
     """
 
     price: Annotated[float, Field(gt=0)]
     depth_usd: Annotated[float, Field(gt=0)]
     open_interest_usd: Annotated[float, Field(gt=0)]
+    quoted_in: str | None = None
 
 
 class MarketModel(BaseModel):
@@ -118,6 +120,10 @@ class MarketModel(BaseModel):
         ids = [market_id(name) for name in self.markets]
         if COMMON in ids or len(set(ids)) < len(ids):
             raise ValueError("two markets share a permanent id; rename one")
+        for name, market in self.markets.items():
+            base = self.markets.get(market.quoted_in or "")
+            if market.quoted_in is not None and (base is None or base.quoted_in is not None):
+                raise ValueError(f"{name} is quoted in {market.quoted_in}, which must be a market quoted in USD")
         if self.premium is not None and set(self.premium.mean) != set(self.regimes.states):
             raise ValueError(f"premium.mean must name every regime: {', '.join(self.regimes.states)}")
         return self
@@ -212,7 +218,8 @@ class PathSource:
     initial_prices : (m,) float64, W at t = 0 in USD. paths_available : None = any number; 1 for a replay
     or a shock. terms : of the layers, or of anchors. impact_scale : share by which a replay scales own
     impact; already in its depth (D / share). report : what a replay met in its price file, else None.
-    overlay : the one path of a shock that comes on top of every path, else None.
+    overlay : the one path of a shock that comes on top of every path, else None. quoted : pairs (market, market in
+    whose asset it is quoted).
     """
 
     scenario: Any
@@ -226,6 +233,7 @@ class PathSource:
     impact_scale: float = 1.0
     report: PriceReport | None = None
     overlay: PathBlock | None = None
+    quoted: tuple[tuple[int, int], ...] = ()
 
     @property
     def paths_available(self) -> int | None:
@@ -233,7 +241,17 @@ class PathSource:
         return None if self.fixed is None else 1
 
     def generate(self, first_path: int, count: int) -> PathBlock:
-        """Return paths first_path .. first_path + count - 1."""
+        """Return paths first_path .. first_path + count - 1, prices in USD."""
+        block = self._drawn(first_path, count)
+        if not self.quoted:
+            return block
+        world = block.world.copy()
+        for market, base in self.quoted:
+            world[:, :, market] *= block.world[:, :, base]
+        return block._replace(world=world)
+
+    def _drawn(self, first_path: int, count: int) -> PathBlock:
+        """Return the paths with every price in what it is quoted in."""
         if self.fixed is not None:
             if (first_path, count) != (0, 1):
                 raise StudyError(
@@ -306,6 +324,35 @@ def compose(
     history: PriceHistory | None = None,
 ) -> PathSource:
     """Return the source of paths of one scenario; horizon and step in seconds, any selection of markets."""
+    source = _compose(
+        model, scenario, markets=markets, horizon=horizon, step=step, seed=seed, axes=axes, history=history
+    )
+    quoted = {name: model.markets[name].quoted_in for name in markets if model.markets[name].quoted_in is not None}
+    if not quoted or isinstance(scenario, ReplayScenario):
+        return source
+    for name, base in quoted.items():
+        if base not in markets:
+            fix = f"add {base} to the study's markets"
+            raise StudyError(f"{name} is quoted in {base}, which the study leaves out", key="markets", fix=fix)
+    pairs = tuple((list(markets).index(name), list(markets).index(str(base))) for name, base in quoted.items())
+    prices = source.initial_prices.copy()
+    for one, other in pairs:
+        prices[one] *= source.initial_prices[other]
+    return replace(source, quoted=pairs, initial_prices=prices)
+
+
+def _compose(
+    model: MarketModel,
+    scenario: RegimeScenario | ReplayScenario | ShockScenario | AnchorScenario,
+    *,
+    markets: Sequence[str],
+    horizon: float,
+    step: float,
+    seed: int,
+    axes: PathAxes,
+    history: PriceHistory | None,
+) -> PathSource:
+    """Return the source with every price in what it is quoted in."""
     known = list(model.markets)
     for name in markets:
         if name not in known:
