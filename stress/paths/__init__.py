@@ -24,13 +24,14 @@ from stress.kernels.jit import entry
 from stress.kernels.mean_reversion import knot_grid
 from stress.kernels.rng import COMMON, market_id, round_keys, stream_of
 from stress.kernels.venue import PathBlock
-from stress.paths import anchors, depth, diffusion, jumps, premium, regimes, replay, shock, volatility
+from stress.paths import anchors, depth, diffusion, jumps, premium, regimes, replay, resampled, shock, volatility
 from stress.paths.depth import Depth
 from stress.paths.diffusion import DiffusionOfMarket
 from stress.paths.jumps import Jumps, JumpsOfMarket
 from stress.paths.premium import Premium
 from stress.paths.regimes import Regimes
 from stress.paths.replay import PriceHistory, PriceReport
+from stress.paths.resampled import Resampled, ResampledTerms
 from stress.paths.volatility import SlowVolatility
 from stress.scenarios import STATIONARY, AnchorScenario, RegimeScenario, ReplayScenario, ShockScenario
 from stress.stages import format_duration
@@ -112,6 +113,7 @@ class MarketModel(BaseModel):
     jumps: Jumps = Jumps()
     depth: Depth | None = None
     premium: Premium | None = None
+    resampled: Resampled | None = None
     calibration: Calibration | None = None
 
     @model_validator(mode="after")
@@ -228,7 +230,7 @@ class PathSource:
     steps: int
     initial_prices: np.ndarray
     keys: np.ndarray
-    terms: Terms | anchors.AnchorTerms | None
+    terms: Terms | anchors.AnchorTerms | ResampledTerms | None
     fixed: PathBlock | None = None
     impact_scale: float = 1.0
     report: PriceReport | None = None
@@ -264,6 +266,8 @@ class PathSource:
         assert self.terms is not None  # a source has terms or is fixed
         if isinstance(self.terms, anchors.AnchorTerms):
             return anchors.generate(self.keys, self.terms, first_path, count)
+        if isinstance(self.terms, ResampledTerms):
+            return _resampled(self.keys, self.terms, first_path, count)
         shape = (count, self.steps + 1, len(self.markets))
         world, depths, premiums = np.empty(shape), np.empty(shape), np.empty(shape)
         regime = np.empty(shape[:2], np.int8)
@@ -279,6 +283,34 @@ class PathSource:
             regime=regime,
         )
         return block if self.overlay is None else shock.on_top(self.overlay, block)
+
+
+def _resampled(keys: np.ndarray, terms: ResampledTerms, first_path: int, count: int) -> PathBlock:
+    """Return resampled paths; depth falls with realised volatility, as in a replay."""
+    world = resampled.generate(keys, terms, first_path, count)
+    hours, markets = terms.steps // terms.legs, world.shape[2]
+    depths = np.empty_like(world)
+    bars = np.empty((hours, 4))
+    for p in range(count):
+        for i in range(markets):
+            within = world[p, 1:, i].reshape(hours, terms.legs)
+            bars[:, 0], bars[:, 3] = world[p, : -1 : terms.legs, i], within[:, -1]
+            bars[:, 1] = np.maximum(within.max(axis=1), bars[:, 0])
+            bars[:, 2] = np.minimum(within.min(axis=1), bars[:, 0])
+            ratio = replay.realised_volatility(bars, regimes.HOUR, terms.sigma[i]) / terms.sigma[i]
+            thin = np.maximum(np.maximum(ratio, 1.0) ** -terms.phi, terms.floor)
+            depths[p, :, i] = terms.depth[i] * np.concatenate([thin[:1], np.repeat(thin, terms.legs)])
+    zero = np.zeros(world.shape)
+    return PathBlock(
+        first_path=first_path,
+        world=world,
+        depth=depths,
+        premium=zero,
+        external_premium=zero,
+        oracle_outage=np.zeros(world.shape, np.uint8),
+        venue_outage=np.zeros(world.shape[:2], np.uint8),
+        regime=np.full(world.shape[:2], -1, np.int8),
+    )
 
 
 def _steps(model: MarketModel, horizon: float, step: float) -> int:
@@ -365,6 +397,25 @@ def _compose(
     prices = np.array([market.price for market in of])
     depth_usd = axes.depth * np.array([market.depth_usd for market in of])
     keys = round_keys(seed, stream_of(model.stream or model.name))
+    if isinstance(scenario, RegimeScenario) and model.resampled is not None:
+        if scenario.start != STATIONARY:
+            raise StudyError(
+                "resampled hours have no regime to start in",
+                key=f"scenarios.{scenario.name}",
+                value=scenario.start,
+                fix=f"use `{STATIONARY}`, or a market file without `resampled`",
+            )
+        if history is None:
+            raise StudyError(
+                "resampled hours need their price file", key="market.resampled", value=model.resampled.file
+            )
+        drawn = resampled.build(
+            model.resampled, history.table, history.file, markets=markets, prices=prices, depth=depth_usd / prices,
+            sigma=np.array([market.volatility for market in of]) / np.sqrt(diffusion.YEAR),
+            phi=model.depth.phi if model.depth else 0.0, floor=model.depth.floor if model.depth else 0.0,
+            volatility=axes.volatility, steps=steps, step=step, key="market.resampled",
+        )  # fmt: skip
+        return PathSource(scenario, tuple(markets), step, steps, prices, keys, drawn)
     if isinstance(scenario, RegimeScenario):
         terms = _terms(
             model, scenario, of, [known.index(name) for name in markets], prices, depth_usd, steps, step, axes
