@@ -113,6 +113,11 @@ def _no_funding(v, path, t):
 
 
 @kernel
+def _depth_of_path(v, path, t, m):
+    return path.depth[t, m]
+
+
+@kernel
 def _no_cover(v, a, m):
     return 0.0
 
@@ -306,6 +311,7 @@ class _Parts(NamedTuple):
     response: Any
     average: Any
     inverse: Any
+    depth: Any
     maintenance: Any
     cover: Any
     covers: bool
@@ -435,13 +441,13 @@ def set_net_marks(v):
 
 
 @inlined
-def load_world(v, path, t):
+def load_world(v, path, t, depth_of):
     """Stage 1: world price, depth and outages of step t; what breakers may limit in it is unlimited again."""
     drawdown = v.venue[0]["makers_drawdown"]
     for m in range(v.markets.shape[0]):
         market = v.markets[m]
         market["world"] = path.world[t, m]
-        market["depth"] = path.depth[t, m]
+        market["depth"] = depth_of(v, path, t, m)
         if drawdown > 0.0 and v.terms[m]["provider_feedback"] > 0.0:
             market["depth"] *= max(0.0, 1.0 - v.terms[m]["provider_feedback"] * drawdown)
         market["order_low"] = 0.0
@@ -752,11 +758,11 @@ def _path(
     at_horizon: Any,
 ) -> Any:
     """Return the kernel that takes one venue through one path."""
-    response, maintenance = parts.response, parts.maintenance
+    response, maintenance, depth_of = parts.response, parts.maintenance, parts.depth
 
     @kernel
     def open_step(v, path, t):
-        load_world(v, path, t)
+        load_world(v, path, t, depth_of)
         refresh_prices(v, path, t, response)
         observe(v, path, t, True)
         remember_mark(v, t)
@@ -861,6 +867,7 @@ def _compose(rules: tuple[str, ...], culled: bool) -> Engine:
         response=one(Stage.IMPACT, "response"),
         average=one(Stage.IMPACT, "average"),
         inverse=one(Stage.IMPACT, "inverse"),
+        depth=one(Stage.IMPACT, "depth", _depth_of_path),
         maintenance=maintenance,
         cover=cover,
         covers=cover is not _no_cover,
