@@ -840,17 +840,17 @@ class Engine(NamedTuple):
     run: Any
 
 
-@functools.cache
-def _compose(rules: tuple[str, ...], culled: bool) -> Engine:
-    """Compose the named mechanisms, given in stage order, into one compiled function."""
-    chosen = [shelf()[name] for name in rules]
+def _one(rules: Sequence[Mechanism], stage: Stage, name: str, default: Any = None) -> Any:
+    return next((rule.kernels.get(name, default) for rule in _of(rules, stage)), default)
+
+
+def liquidation(chosen: Sequence[Mechanism]) -> tuple[_Parts, Any, Any]:
+    """Return the parts, and the kernels liquidate(v, a, t) and unwind(v, r, quantity, t): stages 8 to 10 of one account."""
 
     def of(stage: Stage) -> list[Mechanism]:
         return _of(chosen, stage)
 
-    def one(stage: Stage, name: str, default: Any = None) -> Any:
-        return next((mechanism.kernels.get(name, default) for mechanism in of(stage)), default)
-
+    one = functools.partial(_one, chosen)
     maintenance = requirement(chosen, "maintenance")
     fee = one(Stage.FEES, "fee", _no_fee)
     reward = one(Stage.FEES, "reward", _no_reward)
@@ -874,9 +874,8 @@ def _compose(rules: tuple[str, ...], culled: bool) -> Engine:
         settle=_settlement(fee, reward, cover, cover is not _no_cover, on_fill, maintenance),
     )
     offer = _offer_to([mechanism.kernels["execute"] for mechanism in of(Stage.EXECUTION)], parts)
-    flag = one(Stage.TRIGGER, "flag")
     liquidate, unwind_row = _liquidation(
-        flag,
+        one(Stage.TRIGGER, "flag"),
         one(Stage.SIZE, "quantity"),
         _charge(fee, reward),
         offer,
@@ -885,6 +884,20 @@ def _compose(rules: tuple[str, ...], culled: bool) -> Engine:
         _sale(of(Stage.COLLATERAL)),
         one(Stage.MARGIN, "close_out"),
     )
+    return parts, liquidate, unwind_row
+
+
+@functools.cache
+def _compose(rules: tuple[str, ...], culled: bool) -> Engine:
+    """Compose the named mechanisms, given in stage order, into one compiled function."""
+    chosen = [shelf()[name] for name in rules]
+
+    def of(stage: Stage) -> list[Mechanism]:
+        return _of(chosen, stage)
+
+    one = functools.partial(_one, chosen)
+    parts, liquidate, unwind_row = liquidation(chosen)
+    layers = of(Stage.WATERFALL)
     unwinders = [m.kernels["unwind"] for m in of(Stage.EXECUTION) if "unwind" in m.kernels]
     absorb = _layers_in_order([mechanism.kernels["absorb"] for mechanism in layers])
     run_path = _path(
@@ -897,12 +910,12 @@ def _compose(rules: tuple[str, ...], culled: bool) -> Engine:
         _all_in_turn([m.kernels["review"] for m in layers if "review" in m.kernels]),
         _round(
             _selection(culled, _ceiling(chosen), of(Stage.TRIGGER)[0]),
-            flag,
+            one(Stage.TRIGGER, "flag"),
             liquidate,
             unwind_row,
             unwinders[0] if unwinders else _no_unwinding,
             absorb,
-            maintenance,
+            parts.maintenance,
         ),
         functools.reduce(_in_turn, [m.kernels["horizon"] for m in layers if "horizon" in m.kernels], _no_effect),
     )

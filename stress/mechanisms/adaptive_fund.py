@@ -86,7 +86,7 @@ def review(v, path, t):
     fund["cash"] += fees
     state["external_flow"] += fees
     providers = v.accounts[v.traders + TREASURY]
-    quiet = t - state["last_claim"] >= terms["fund_quiet_steps"] and not is_blocked(v, 0, WITHDRAW, t)
+    quiet = t - state["last_claim"] >= terms["fund_quiet_steps"] and not is_blocked(v, 0, t, WITHDRAW)
     moved = flow_to_fund(
         fund["cash"],
         terms["fund_target"] * interest,

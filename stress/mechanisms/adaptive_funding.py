@@ -95,6 +95,8 @@ def accrue(v, path, t):
     for m in range(v.markets.shape[0]):
         market = v.markets[m]
         terms = v.terms[m]
+        if market["holding"] != 0:
+            continue
         if market["sides_as_of"] != v.out[0]["fills"] + 1:  # open interest changes only by fills
             market["long_base"], market["short_base"] = open_interest(v, m)
             market["sides_as_of"] = v.out[0]["fills"] + 1
@@ -127,7 +129,7 @@ def accrue(v, path, t):
                 )
         if t % terms["charge_interval_steps"] != 0:
             continue
-        if not is_blocked(v, m, FUND, t):
+        if not is_blocked(v, m, t, FUND):
             due = market["funding_due"]
             payer, _payers, takers = (1.0, long, short) if due >= 0.0 else (-1.0, short, long)
             taken = charge_side(v, m, payer, abs(due) * price, POOL)

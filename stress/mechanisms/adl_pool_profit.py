@@ -117,7 +117,7 @@ def review(v, path, t):
     if pool <= 0.0:
         return
     for m in range(v.markets.shape[0]):
-        if is_blocked(v, m, ADL, t):
+        if is_blocked(v, m, t, ADL):
             continue
         for i in range(2):
             side = 1.0 - 2.0 * i

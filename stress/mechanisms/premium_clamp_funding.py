@@ -14,10 +14,12 @@ Limits       the premium is that of the mid, not of impact prices; no asymmetric
 
 from __future__ import annotations
 
+import math
+
 from pydantic import Field, field_validator
 
 from stress.kernels.halts import is_blocked
-from stress.kernels.jit import kernel
+from stress.kernels.jit import inlined, kernel
 from stress.kernels.venue import FUND
 from stress.stages import Delay, Exact, Mechanism, MechanismParameters, MustResolve, Seconds, Stage, StateField
 
@@ -39,6 +41,39 @@ class PremiumClampFunding(MechanismParameters):
         return interval
 
 
+@inlined
+def impact_premium(bid, ask, oracle):
+    """Premium of the prices at which an impact notional trades, fraction; 0 where the oracle price lies between."""
+    return (max(bid - oracle, 0.0) - max(oracle - ask, 0.0)) / oracle
+
+
+@inlined
+def pulled_rate(premium, interest, clamp):
+    """Rate per period: the premium pulled towards the interest rate by at most the clamp, fraction."""
+    return premium + min(max(interest - premium, -clamp), clamp)
+
+
+@inlined
+def interval_rate(rate, interval, period, cap):
+    """Rate of one interval, capped, fraction."""
+    return min(max(rate * interval / period, -cap), cap)
+
+
+@inlined
+def margin_clamp(factor, initial, maintenance_to_initial):
+    """Largest rate per period where the venue ties it to the gap between the margin rates (dYdX v4: whole millionths)."""
+    return factor * (initial - math.floor(initial * maintenance_to_initial * 1e6 + 1e-6) * 1e-6)
+
+
+@inlined
+def samples_removed(count, share):
+    """How many of the lowest and of the highest samples do not count in a mean (dYdX v4: `share` of either end)."""
+    total = int(2.0 * share * count + 1e-9)
+    if total >= count:
+        return 0, 0
+    return total // 2, total - total // 2
+
+
 @kernel
 def accrue(v, path, t):
     """Sample the premium; at a boundary of the interval move the index of each market."""
@@ -52,9 +87,8 @@ def accrue(v, path, t):
             continue
         if not is_blocked(v, m, t, FUND):
             premium = state["premium_sum"] / state["premium_samples"]
-            pull = min(max(terms["interest"] - premium, -terms["funding_clamp"]), terms["funding_clamp"])
-            rate = (premium + pull) * terms["funding_interval"] / terms["funding_period"]
-            rate = min(max(rate, -terms["funding_cap"]), terms["funding_cap"])
+            rate = pulled_rate(premium, terms["interest"], terms["funding_clamp"])
+            rate = interval_rate(rate, terms["funding_interval"], terms["funding_period"], terms["funding_cap"])
             v.markets[m]["funding_index"] += rate * v.markets[m]["oracle"]
         state["premium_sum"] = 0.0
         state["premium_samples"] = 0.0

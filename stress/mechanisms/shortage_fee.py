@@ -11,6 +11,7 @@ Limits       f_L is stated here again, without the takeover's ramp; the losses o
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 from pydantic import Field
@@ -21,6 +22,7 @@ from stress.stages import Mechanism, MechanismParameters, Stage
 
 # The venue's own safety factor, so that rounding does not leave the account short.
 SAFETY = 0.95
+FEE_QUANTUM = 1e-6
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -35,11 +37,18 @@ class ShortageFee(MechanismParameters):
 
 
 @inlined
+def _whole(fraction):
+    """Return a fraction in whole quanta of the venue, rounded down."""
+    return math.floor(fraction / FEE_QUANTUM + 1e-6) * FEE_QUANTUM
+
+
+@inlined
 def fee_rate(shortage, notional, margin_ratio, discount, highest):
     """Insurance fee as a fraction of the notional; `margin_ratio` includes the buffer."""
     if notional <= 0.0 or margin_ratio <= discount:
         return 0.0
-    return min(highest, SAFETY * max(0.0, margin_ratio - discount - shortage / notional))
+    spare = margin_ratio - discount - _whole(shortage / notional)
+    return min(highest, _whole(SAFETY * max(0.0, spare)))
 
 
 @kernel

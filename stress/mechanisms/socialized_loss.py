@@ -84,7 +84,7 @@ def absorb_by_contracts(v, t):
                 if v.rows[r]["size"] != 0.0 and can_share_losses(v, holder):
                     v.accounts[holder]["cash"] -= abs(v.rows[r]["size"]) * delta
                     if holder == v.traders + VAULT:
-                        v.venue[0]["vault_shared"] += abs(v.rows[r]["size"]) * delta
+                        v.venue[0]["vault_apart"] += abs(v.rows[r]["size"]) * delta
             v.out_market[m]["socialized_loss"] += part
             paid += part
         if paid > 0.0:

@@ -82,6 +82,12 @@ def capped_rates(rate, long, short, payable):
     return (rate * short - payable) / long, rate, -payable
 
 
+@inlined
+def implied_basis(price, rate, oracle_mean, offset_divisor, part_of_day, age):
+    """Distance from the oracle price that a paid rate implies, USD, without the offset; gone at an age of 1 interval."""
+    return price * (rate / (oracle_mean * part_of_day) - 1.0 / offset_divisor) * (1.0 - min(age, 1.0))
+
+
 @kernel
 def accrue(v, path, t):
     """Sample both prices; at a boundary of the interval move the index of each market."""
@@ -93,7 +99,7 @@ def accrue(v, path, t):
         market["spread_samples"] += 1.0
         if t % terms["spread_interval_steps"] != 0:
             continue
-        if not is_blocked(v, m, FUND, t):
+        if not is_blocked(v, m, t, FUND):
             samples = market["spread_samples"]
             part = terms["spread_interval"] / DAY
             rate = spread_rate(
@@ -104,7 +110,7 @@ def accrue(v, path, t):
                 part,
             )
             market["funding_index"] += rate
-            if terms["revenue_share"] < math.inf:
+            if terms["revenue_share"] < math.inf and market["holding"] == 0:
                 long, short = open_interest(v, m)
                 payable = terms["revenue_share"] * max(0.0, equity(v, v.traders + POOL))
                 for_long, for_short, _ = capped_rates(rate, long, short, payable)

@@ -57,7 +57,7 @@ def accrue(v, path, t):
         before = v.markets[m]["rate_moved"] + terms["funding_rate_start"]
         moved = velocity(skew(v, m), terms["funding_skew_scale"], terms["velocity_max"]) * days
         v.markets[m]["rate_moved"] += moved
-        if not is_blocked(v, m, FUND, t):
+        if not is_blocked(v, m, t, FUND):
             v.markets[m]["funding_index"] += accrued(v.markets[m]["oracle"], before, before + moved, days)
 
 

@@ -33,7 +33,7 @@ def absorb(v, t, maintenance):
 def horizon(v, t, maintenance):
     """Share what is missing by all who withdraw."""
     for m in range(v.markets.shape[0]):
-        if is_blocked(v, m, WITHDRAW, t):
+        if is_blocked(v, m, t, WITHDRAW):
             return
     claims = 0.0
     wealth = 0.0
@@ -56,7 +56,7 @@ def horizon(v, t, maintenance):
             part = missing * max(0.0, equity(v, a)) / wealth
             v.accounts[a]["cash"] -= part
             if a == v.traders + VAULT:
-                v.venue[0]["vault_shared"] += part
+                v.venue[0]["vault_apart"] += part
     v.out[0]["socialized_loss"] += missing
 
 
