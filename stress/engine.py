@@ -315,6 +315,7 @@ class _Parts(NamedTuple):
     maintenance: Any
     cover: Any
     covers: bool
+    fund_cover: Any
     settle: Any
 
 
@@ -497,7 +498,7 @@ def check_ledger(v, gross):
 
 
 @kernel
-def close_books(v, t, vault_start, maintenance):
+def close_books(v, t, vault_start, maintenance, fund_cover):
     """At the horizon: unresolved bad debt, the vault's loss, and the mutualised loss with its parts."""
     out = v.out[0]
     unresolved = 0.0
@@ -520,6 +521,13 @@ def close_books(v, t, vault_start, maintenance):
     if unresolved > 0.0:
         present_claim(v, unresolved, t)
     paid = min(unresolved, fund_balance(v))
+    capped, allowed = False, 0.0
+    for m in range(v.markets.shape[0]):
+        available = fund_cover(v, v.traders + MARKET_MAKERS, m)
+        capped = capped or available < fund_balance(v)
+        allowed += min(v.out_market[m]["unresolved_bad_debt"], available)
+    if capped:
+        paid = min(paid, allowed)
     out["fund_paid"] += paid
     out["fund_low_water"] = min(out["fund_low_water"], fund_balance(v) - paid)
     out["unresolved_bad_debt"] = unresolved - paid
@@ -758,7 +766,7 @@ def _path(
     at_horizon: Any,
 ) -> Any:
     """Return the kernel that takes one venue through one path."""
-    response, maintenance, depth_of = parts.response, parts.maintenance, parts.depth
+    response, maintenance, depth_of, fund_cover = parts.response, parts.maintenance, parts.depth, parts.fund_cover
 
     @kernel
     def open_step(v, path, t):
@@ -810,7 +818,7 @@ def _path(
             watch(v)
             record_step(v, t, trace)
         at_horizon(v, path.world.shape[0] - 1, maintenance)
-        close_books(v, path.world.shape[0] - 1, vault_start, maintenance)
+        close_books(v, path.world.shape[0] - 1, vault_start, maintenance, fund_cover)
         check_ledger(v, gross)
 
     return run_path
@@ -871,6 +879,7 @@ def liquidation(chosen: Sequence[Mechanism]) -> tuple[_Parts, Any, Any]:
         maintenance=maintenance,
         cover=cover,
         covers=cover is not _no_cover,
+        fund_cover=next((layer.kernels["cover"] for layer in layers if "cover" in layer.kernels), _no_cover),
         settle=_settlement(fee, reward, cover, cover is not _no_cover, on_fill, maintenance),
     )
     offer = _offer_to([mechanism.kernels["execute"] for mechanism in of(Stage.EXECUTION)], parts)

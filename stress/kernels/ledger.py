@@ -188,7 +188,9 @@ def charge_side(v, m, side, amount, payee):
         r = v.market_rows[k]
         size = v.rows[r]["size"]
         if size * side > 0.0 and is_user(v, v.rows[r]["account"]):
+            touch(v, v.rows[r]["account"])
             v.accounts[v.rows[r]["account"]]["cash"] -= abs(size) * amount
             total += abs(size) * amount
+    touch(v, v.traders + payee)
     v.accounts[v.traders + payee]["cash"] += total
     return total

@@ -6,6 +6,8 @@ the resale itself. How much is taken at a price therefore ends where the last co
 
 from __future__ import annotations
 
+import math
+
 from stress.kernels.impact import absorb_flow, displacement
 from stress.kernels.jit import kernel
 
@@ -21,8 +23,11 @@ def resale_room(v, m, t, side, price, respond, invert):
     reach = v.terms[m]["impact_max"]
     end = max(end, -reach) if side > 0.0 else min(end, reach)
     z = displacement(v, m, t)
-    if side * (respond(v, m, z) - end) <= 0.0:
+    gap = side * (respond(v, m, z) - end)
+    if gap < 0.0:
         return 0.0
+    if market["depth"] == math.inf:  # never moves: 0 x infinity is no room
+        return math.inf
     return side * (z - invert(v, m, end)) * market["depth"]
 
 

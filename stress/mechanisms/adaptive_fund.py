@@ -24,7 +24,7 @@ from pydantic import Field, field_validator
 from stress.kernels.claims import fund_balance, has_cash_claim, pay_from_fund, present_claim, record_passed
 from stress.kernels.halts import is_blocked
 from stress.kernels.jit import inlined, kernel
-from stress.kernels.ledger import open_interest
+from stress.kernels.ledger import open_interest, touch
 from stress.kernels.venue import BALANCE, INSURANCE_FUND, TREASURY, WITHDRAW
 from stress.stages import Delay, Mechanism, MechanismParameters, MustResolve, RoundedUp, Seconds, Stage, StateField
 
@@ -82,6 +82,8 @@ def review(v, path, t):
         long, _ = open_interest(v, m)
         interest += long * v.markets[m]["mark"]
     fund = v.accounts[v.traders + INSURANCE_FUND]
+    touch(v, v.traders + INSURANCE_FUND)
+    touch(v, v.traders + TREASURY)
     fees = terms["fund_fee_rate"] * interest * terms["review_interval"] / DAY
     fund["cash"] += fees
     state["external_flow"] += fees

@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 from stress.kernels.culling import disturb
 from stress.kernels.halts import is_blocked
 from stress.kernels.jit import inlined, kernel
-from stress.kernels.ledger import counterparty_row, equity, trade
+from stress.kernels.ledger import counterparty_row, equity, touch, trade
 from stress.kernels.venue import ADL, POOL
 from stress.stages import Mechanism, MechanismParameters, Stage
 
@@ -148,6 +148,8 @@ def horizon(v, t, maintenance):
                 a = v.rows[r]["account"]
                 if a < v.traders and v.rows[r]["size"] * side > 0.0 and profit_of(v, r) > 0.0:
                     cut = min((1.0 - share) * profit_of(v, r), max(0.0, equity(v, a)))
+                    touch(v, a)
+                    touch(v, v.traders + POOL)
                     v.accounts[a]["cash"] -= cut
                     v.accounts[v.traders + POOL]["cash"] += cut
                     v.out[0]["socialized_loss"] += cut

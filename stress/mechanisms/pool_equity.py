@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from stress.kernels.claims import has_cash_claim, record_bad_debt, record_passed
 from stress.kernels.jit import kernel
-from stress.kernels.ledger import equity
+from stress.kernels.ledger import equity, touch
 from stress.kernels.venue import BALANCE, POOL
 from stress.stages import Mechanism, MechanismParameters, Stage
 
@@ -35,6 +35,8 @@ def absorb(v, t, maintenance):
             if paid < claim:
                 record_passed(v, a, BALANCE, claim - paid)
             if paid > 0.0:
+                touch(v, pool)
+                touch(v, a)
                 v.accounts[pool]["cash"] -= paid
                 v.accounts[a]["cash"] = 0.0 if paid == claim else v.accounts[a]["cash"] + paid
                 v.venue[0]["pool_shared"] += paid

@@ -82,12 +82,14 @@ def absorb_by_contracts(v, t):
                 r = v.market_rows[i]
                 holder = v.rows[r]["account"]
                 if v.rows[r]["size"] != 0.0 and can_share_losses(v, holder):
+                    touch(v, holder)
                     v.accounts[holder]["cash"] -= abs(v.rows[r]["size"]) * delta
                     if holder == v.traders + VAULT:
                         v.venue[0]["vault_apart"] += abs(v.rows[r]["size"]) * delta
             v.out_market[m]["socialized_loss"] += part
             paid += part
         if paid > 0.0:
+            touch(v, a)
             v.accounts[a]["cash"] = v.accounts[a]["cash"] + paid if paid < claim * (1.0 - ROUNDING) else 0.0
             v.out[0]["socialized_loss"] += paid
             record_bad_debt(v, a, paid)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from stress.kernels.claims import can_share_losses, fund_balance, has_cash_claim, record_bad_debt
 from stress.kernels.halts import is_blocked
 from stress.kernels.jit import kernel
-from stress.kernels.ledger import equity
+from stress.kernels.ledger import equity, touch
 from stress.kernels.venue import HOLDERS, VAULT, WITHDRAW
 from stress.stages import Mechanism, MechanismParameters, Stage
 
@@ -47,12 +47,14 @@ def horizon(v, t, maintenance):
         return
     for a in range(v.traders + HOLDERS):
         if has_cash_claim(v, a):
+            touch(v, a)
             paid = -v.accounts[a]["cash"] * missing / claims
             v.accounts[a]["cash"] += paid
             record_bad_debt(v, a, paid)
             for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
                 v.out_market[v.rows[r]["market"]]["socialized_loss"] += paid * v.rows[r]["attribution"]
         elif can_share_losses(v, a):
+            touch(v, a)
             part = missing * max(0.0, equity(v, a)) / wealth
             v.accounts[a]["cash"] -= part
             if a == v.traders + VAULT:
