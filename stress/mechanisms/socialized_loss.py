@@ -20,15 +20,9 @@ from pydantic import Field
 
 from stress.kernels.claims import can_share_losses, fund_balance, has_cash_claim, record_bad_debt, record_passed
 from stress.kernels.culling import disturb
-<<<<<<< HEAD
-from stress.kernels.jit import kernel
-from stress.kernels.ledger import equity, touch
-from stress.kernels.venue import BALANCE, HOLDERS, VAULT
-=======
 from stress.kernels.jit import inlined, kernel
-from stress.kernels.ledger import equity
+from stress.kernels.ledger import equity, touch
 from stress.kernels.venue import BALANCE, ELIGIBILITY, HOLDERS, VAULT
->>>>>>> 5c731be (Shelf: pools, virtual market maker, takeovers, auctions, keepers, funds, deleveraging rules, funding rules, breakers)
 from stress.stages import Mechanism, MechanismParameters, Stage
 
 # Wealth below this share of the claims is what rounding left of equities already taken whole.
@@ -139,12 +133,8 @@ def absorb(v, t, maintenance):
         v.venue[0]["claims_less_fees"] += shared  # a larger fund would have carried it
     for a in range(v.traders + HOLDERS):
         if can_share_losses(v, a):
-<<<<<<< HEAD
-            part = haircut * max(0.0, equity(v, a))
-            touch(v, a)
-=======
             part = haircut * sharing(v, a)
->>>>>>> 5c731be (Shelf: pools, virtual market maker, takeovers, auctions, keepers, funds, deleveraging rules, funding rules, breakers)
+            touch(v, a)
             v.accounts[a]["cash"] -= part
             if a == v.traders + VAULT:
                 v.venue[0]["vault_apart"] += part
