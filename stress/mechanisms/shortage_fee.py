@@ -11,9 +11,9 @@ Limits       f_L is stated here again, without the takeover's ramp; the losses o
 
 from __future__ import annotations
 
-import math
 from typing import Annotated
 
+import numpy as np
 from pydantic import Field
 
 from stress.kernels.jit import inlined, kernel
@@ -39,7 +39,7 @@ class ShortageFee(MechanismParameters):
 @inlined
 def _whole(fraction):
     """Return a fraction in whole quanta of the venue, rounded down."""
-    return math.floor(fraction / FEE_QUANTUM + 1e-6) * FEE_QUANTUM
+    return np.floor(fraction / FEE_QUANTUM + 1e-6) * FEE_QUANTUM
 
 
 @inlined

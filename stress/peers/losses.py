@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from stress.engine import liquidation
 from stress.kernels import deleveraging
 from stress.kernels.ledger import equity
@@ -140,7 +142,7 @@ def drift_liquidate_perp(inputs):
     price, buffer = market["oracle_price"], state["liquidation_margin_buffer"]
     fee, most = market["liquidator_fee"], market["if_liquidation_fee"]
     ratio = market["margin_ratio_maintenance"]
-    rules = {
+    rules: dict[str, Any] = {
         "margin": {
             "rule": "size_premium_margin",
             "markets": {
