@@ -21,7 +21,17 @@ from pydantic import Field, field_validator
 from stress.kernels.halts import is_blocked
 from stress.kernels.jit import inlined, kernel
 from stress.kernels.venue import FUND
-from stress.stages import Delay, Exact, Mechanism, MechanismParameters, MustResolve, Seconds, Stage, StateField
+from stress.stages import (
+    Delay,
+    Exact,
+    Mechanism,
+    MechanismParameters,
+    MustResolve,
+    PositiveByMarket,
+    Seconds,
+    Stage,
+    StateField,
+)
 
 
 class PremiumClampFunding(MechanismParameters):
@@ -31,7 +41,7 @@ class PremiumClampFunding(MechanismParameters):
     funding_clamp: float = Field(default=0.0005, ge=0, description="largest pull towards the interest rate, fraction")
     funding_period: Exact = Field(default=Seconds(28800.0), gt=0, description="period of the quoted rate")
     funding_interval: MustResolve = Field(default=Delay(value=Seconds(3600.0)), description="time between payments")
-    funding_cap: float = Field(default=0.04, gt=0, description="largest |rate| per interval, fraction")
+    funding_cap: PositiveByMarket = Field(default=0.04, description="largest |rate| per interval, fraction")
 
     @field_validator("funding_interval")
     @classmethod

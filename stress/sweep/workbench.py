@@ -190,8 +190,9 @@ class Workbench:
         return initial_margin(protocol, study.markets, study.step, interest)
 
     def book(self, cell: design.CellPoint, prices: np.ndarray) -> accounts.Book:
-        """Return the book before any response: made once per venue, at its current parameters."""
-        return self._once(("book", prices.tobytes(), cell.base.name), lambda: self._make_book(cell.base, prices))
+        """Return the book before any response: made once, at the current parameters of the study's first venue."""
+        base = self.plan.cells[0].base
+        return self._once(("book", prices.tobytes()), lambda: self._make_book(base, prices))
 
     def _make_book(self, base: Protocol, prices: np.ndarray) -> accounts.Book:
         study, requirement = self.study, self._initial_margin(base)
