@@ -360,6 +360,39 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
 }
 
 
+BOOK_VENUE = {
+    "linear_impact",
+    "square_root_impact",
+    "premium_clamp_funding",
+    "order_book",
+    "backstop_vault",
+    "liquidation_fee",
+    "insurance_fund",
+    "adl_profit_leverage",
+    "adl_pro_rata",
+    "socialized_loss",
+}
+OPTIONS = {
+    "provider_feedback",
+    "order_limit",
+    "spread_to_maintenance",
+    "fund_cap_per_market",
+    "fund_cap_per_account",
+    "adl_by",
+    "adl_index",
+    "socialized_by",
+}
+
+
+def _without_options(stated: Any) -> Any:
+    if isinstance(stated, list):
+        return [_without_options(rule) for rule in stated]
+    if not isinstance(stated, dict):
+        return stated
+    plain = {key: value for key, value in stated.items() if key not in OPTIONS}
+    return plain | ({"adl_price": "mark"} if plain.get("adl_price") == "oracle" else {})
+
+
 @st.composite
 def rules(draw: st.DrawFn, name: str) -> dict[str, Any]:
     """One mechanism with parameters, as a protocol file states it."""
@@ -385,32 +418,43 @@ def protocols(draw: st.DrawFn, among: Collection[str] = tuple(PARAMETERS), **fix
     def one_of(stage: Stage) -> dict[str, Any]:
         return one(*(of(stage) or of_stage(stage)))
 
+    # Impact, funding, fees, execution and waterfall are drawn from the whole shelf, or where `among` narrows it, from
+    # the rules that an order-book venue needs, as they stand without their options.
+    whole = set(among) >= PARAMETERS.keys()
+    venue_rules = PARAMETERS.keys() if whole else BOOK_VENUE
+
+    def of_venue(stage: Stage) -> list[str]:
+        return [name for name in of_stage(stage) if name in venue_rules]
+
     def some(*names: str) -> list[dict[str, Any]]:
         return [draw(rules(name)) for name in draw(st.permutations(names))[: draw(st.integers(0, len(names)))]]
 
-    adl = draw(st.sampled_from([name for name in of(Stage.WATERFALL) if name.startswith("adl_")]))
-    fund = draw(st.sampled_from([name for name in of(Stage.WATERFALL) if "fund" in name]))
-    shared = [name for name in of(Stage.WATERFALL) if not name.startswith("adl_") and "fund" not in name]
-    pools = [name for name in of(Stage.EXECUTION) if "pool_equity" in PARAMETERS[name]]
-    others = [name for name in of(Stage.EXECUTION) if name not in pools]
+    layers = [name for name in of_stage(Stage.WATERFALL) if name in venue_rules]
+    adl = draw(st.sampled_from([name for name in layers if name.startswith("adl_")]))
+    fund = draw(st.sampled_from([name for name in layers if "fund" in name]))
+    shared = [name for name in layers if not name.startswith("adl_") and "fund" not in name]
+    pools = [name for name in of_stage(Stage.EXECUTION) if name in venue_rules and "pool_equity" in PARAMETERS[name]]
+    others = [name for name in of_stage(Stage.EXECUTION) if name in venue_rules and name not in pools]
     venues = draw(st.permutations(others))[: draw(st.integers(1, 2))]
     if pools and draw(st.integers(0, 2)) == 0:  # one pool, last: it takes everything
         venues = [*venues[: draw(st.integers(0, 1))], draw(st.sampled_from(pools))]
     stages = {
-        "impact": one_of(Stage.IMPACT),
+        "impact": one(*of_venue(Stage.IMPACT)),
         "oracle": one_of(Stage.ORACLE),
         "mark": one_of(Stage.MARK),
-        "funding": draw(st.none() | st.sampled_from(of(Stage.FUNDING)).flatmap(rules)),
+        "funding": draw(st.none() | st.sampled_from(of_venue(Stage.FUNDING)).flatmap(rules)),
         "breakers": some(*of(Stage.BREAKERS))[:3],
         "margin": one_of(Stage.MARGIN),
         "margin_modifiers": some(*of(Stage.MARGIN_MODIFIERS)),
         "trigger": one_of(Stage.TRIGGER),
         "size": one_of(Stage.SIZE),
         "execution": [draw(rules(name)) for name in venues],
-        "fees": draw(st.none() | st.sampled_from(of(Stage.FEES)).flatmap(rules)),
+        "fees": draw(st.none() | st.sampled_from(of_venue(Stage.FEES)).flatmap(rules)),
         "waterfall": some(fund, adl, draw(st.sampled_from(shared))),
         "rounds_per_step": draw(_one_of(None, 1, 3)),
     }
+    if not whole:
+        stages = {stage: _without_options(rule) for stage, rule in stages.items()}
     given = {stage: draw(rule) if isinstance(rule, st.SearchStrategy) else rule for stage, rule in fixed.items()}
     return protocol_of(**(stages | given))
 
