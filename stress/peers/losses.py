@@ -12,10 +12,7 @@ from stress.kernels.venue import INSURANCE_FUND, OUTSIDE_BOOK, POOL
 from stress.mechanisms import (
     adl_profit_leverage,
     adl_random,
-    backstop_vault,
     buffered_trigger,
-    flat_margin,
-    fraction_with_cooldown,
     insurance_fund,
     open_interest_margin,
     pool_equity,
@@ -38,41 +35,6 @@ def hyperliquid_adl_index(inputs):
         inputs["mark_price"], inputs["entry_price"], size, inputs["account_value"], literal=True
     )
     return {"index": float(index)}
-
-
-@adapter("hyperliquid", "liquidation_stage")
-def hyperliquid_stage(inputs):
-    """Who acts on an account, and on how much of its position."""
-    value, needed, notional = inputs["account_value"], inputs["maintenance_margin"], inputs["position_notional"]
-    rates = {"leverage_cap": 0.5 * notional / needed, "maintenance_to_initial_ratio": 0.5}
-    venue = venue_of(
-        {"X": 1.0},
-        [(value, {0: (notional, 1.0)})],
-        margin={"rule": "flat_margin", "markets": {"X": rates}},
-        size={"rule": "fraction_with_cooldown", "fraction": 0.2, "full_below": 100_000.0, "cooldown": "30s"},
-        execution=[
-            {"rule": "order_book"},
-            {
-                "rule": "backstop_vault",
-                "vault_equity": 1e12,
-                "takeover_below": 2.0 / 3.0,
-                "takes_insolvent": False,
-            },
-        ],
-    )
-    if inputs["in_cooldown"]:
-        venue.accounts[0]["cooldown_until"] = 100
-    when = deleveraging.WHEN_EQUITY_NEGATIVE
-    if deleveraging.is_open_claim(venue, 0, when, flat_margin.maintenance, 1)[0]:
-        return {"stage": "adl", "fraction": 1.0}
-    had, asked = assess(venue, 0, flat_margin.maintenance)
-    if not had < asked:
-        return {"stage": "none", "fraction": 0.0}
-    taken = backstop_vault.execute(venue, 0, 0, notional, 0.0, had, asked, 0.0, 1, None, None, None, None)[0]
-    if taken > 0.0:
-        return {"stage": "backstop", "fraction": float(taken / notional)}
-    ordered = fraction_with_cooldown.quantity(venue, 0, 0, had, asked, 0.0, 1, None, None)
-    return {"stage": "market", "fraction": float(ordered / notional)}
 
 
 # ---------------------------------------------------------------------------------------- dYdX
