@@ -118,6 +118,13 @@ def _depth_of_path(v, path, t, m):
 
 
 @kernel
+def _not_shared(v, path, t):
+    """Where requirements depend on more than marks, paths with the same marks share no scan at t = 0."""
+    if t == 0:
+        v.opening[0]["mark"] = -1.0
+
+
+@kernel
 def _no_cover(v, a, m):
     return 0.0
 
@@ -909,11 +916,12 @@ def _compose(rules: tuple[str, ...], culled: bool) -> Engine:
     layers = of(Stage.WATERFALL)
     unwinders = [m.kernels["unwind"] for m in of(Stage.EXECUTION) if "unwind" in m.kernels]
     absorb = _layers_in_order([mechanism.kernels["absorb"] for mechanism in layers])
+    updates = [rule.kernels["update"] for rule in chosen if "update" in rule.kernels]
     run_path = _path(
         parts,
         one(Stage.ORACLE, "observe"),
         one(Stage.MARK, "mark"),
-        _all_in_turn([rule.kernels["update"] for rule in chosen if "update" in rule.kernels]),
+        _all_in_turn([*updates, _not_shared] if updates else []),
         _all_in_turn([one(Stage.FUNDING, "accrue", _no_effect)] + [_no_funding] * bool(of(Stage.COLLATERAL))),
         _all_in_turn([mechanism.kernels["trip"] for mechanism in of(Stage.BREAKERS)]),
         _all_in_turn([m.kernels["review"] for m in layers if "review" in m.kernels]),
