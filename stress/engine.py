@@ -457,7 +457,8 @@ def load_world(v, path, t, depth_of):
         market["world"] = path.world[t, m]
         market["depth"] = depth_of(v, path, t, m)
         if drawdown > 0.0 and v.terms[m]["provider_feedback"] > 0.0:
-            market["depth"] *= max(0.0, 1.0 - v.terms[m]["provider_feedback"] * drawdown)
+            left = max(0.0, 1.0 - v.terms[m]["provider_feedback"] * drawdown)
+            market["depth"] = market["depth"] * left if left > 0.0 else 0.0  # not infinity x 0
         market["order_low"] = 0.0
         market["order_high"] = np.inf
         market["order_cap"] = np.inf
