@@ -28,7 +28,7 @@ else
   INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
-.PHONY: install run test test-interpreted test-compiled check slow e2e bench golden docs lock
+.PHONY: install notebooks run test test-interpreted test-compiled check slow e2e bench golden docs lock
 
 install: $(READY)
 
@@ -65,6 +65,9 @@ e2e: install
 
 bench: install
 	$(BIN)/python -m tests.benchmarks
+
+notebooks: install
+	COLUMNS=100 $(BIN)/python -m docs
 
 golden: install
 	$(BIN)/python -m tests.golden

@@ -383,6 +383,7 @@ def calibrate(
     repair: Annotated[list[str] | None, cyclopts.Parameter(consume_multiple=True)] = None,
     replicates: int = 100,
     samples: int = 40,
+    layer: str = "parametric",
     seed: int = 0,
 ) -> None:
     """Fit a market file to hourly price bars, and write a page that holds the data against the fit.
@@ -396,6 +397,8 @@ def calibrate(
     repair: Rules, each defect=rule, as `perpstress prices` offers them.
     replicates: Bootstrap replicates behind the standard errors.
     samples: Simulated samples behind the bands of the page.
+    layer: parametric; or block_bootstrap, garch_fhs: paths are drawn from the hours of the one price file, which a study
+        then looks for in --market-data.
     seed: Key of bootstrap and simulation.
     """
     from stress import calibration, config, observations
@@ -415,15 +418,16 @@ def calibrate(
     model = calibration.calibrate(
         histories, kept, name=output.stem, data=data, markets=markets, replicates=replicates, seed=seed
     )
+    fitted = calibration.panel(histories, list(kept.markets), markets)
+    if layer != "parametric":
+        model = calibration.with_hours(model, layer, fitted)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(calibration.as_yaml(model), encoding="utf-8")
     assert model.calibration is not None  # it was just fitted
     for warning in model.calibration.warnings:
         print(f"warning {warning}")
     print(f"market  {output}")
-    found = calibration.compare(
-        model, calibration.panel(histories, list(kept.markets), markets), replicates=samples, seed=seed + 1
-    )
+    found = calibration.compare(model, fitted, replicates=samples, seed=seed + 1)
     page = output.with_suffix(".html")
     page.write_text(calibration.page(model, found), encoding="utf-8")
     print(f"page    {page}")

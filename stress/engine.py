@@ -113,6 +113,18 @@ def _no_funding(v, path, t):
 
 
 @kernel
+def _depth_of_path(v, path, t, m):
+    return path.depth[t, m]
+
+
+@kernel
+def _not_shared(v, path, t):
+    """Where requirements depend on more than marks, paths with the same marks share no scan at t = 0."""
+    if t == 0:
+        v.opening[0]["mark"] = -1.0
+
+
+@kernel
 def _no_cover(v, a, m):
     return 0.0
 
@@ -306,9 +318,11 @@ class _Parts(NamedTuple):
     response: Any
     average: Any
     inverse: Any
+    depth: Any
     maintenance: Any
     cover: Any
     covers: bool
+    fund_cover: Any
     settle: Any
 
 
@@ -435,15 +449,16 @@ def set_net_marks(v):
 
 
 @inlined
-def load_world(v, path, t):
+def load_world(v, path, t, depth_of):
     """Stage 1: world price, depth and outages of step t; what breakers may limit in it is unlimited again."""
     drawdown = v.venue[0]["makers_drawdown"]
     for m in range(v.markets.shape[0]):
         market = v.markets[m]
         market["world"] = path.world[t, m]
-        market["depth"] = path.depth[t, m]
+        market["depth"] = depth_of(v, path, t, m)
         if drawdown > 0.0 and v.terms[m]["provider_feedback"] > 0.0:
-            market["depth"] *= max(0.0, 1.0 - v.terms[m]["provider_feedback"] * drawdown)
+            left = max(0.0, 1.0 - v.terms[m]["provider_feedback"] * drawdown)
+            market["depth"] = market["depth"] * left if left > 0.0 else 0.0  # not infinity x 0
         market["order_low"] = 0.0
         market["order_high"] = np.inf
         market["order_cap"] = np.inf
@@ -491,7 +506,7 @@ def check_ledger(v, gross):
 
 
 @kernel
-def close_books(v, t, vault_start, maintenance):
+def close_books(v, t, vault_start, maintenance, fund_cover):
     """At the horizon: unresolved bad debt, the vault's loss, and the mutualised loss with its parts."""
     out = v.out[0]
     unresolved = 0.0
@@ -514,6 +529,13 @@ def close_books(v, t, vault_start, maintenance):
     if unresolved > 0.0:
         present_claim(v, unresolved, t)
     paid = min(unresolved, fund_balance(v))
+    capped, allowed = False, 0.0
+    for m in range(v.markets.shape[0]):
+        available = fund_cover(v, v.traders + MARKET_MAKERS, m)
+        capped = capped or available < fund_balance(v)
+        allowed += min(v.out_market[m]["unresolved_bad_debt"], available)
+    if capped:
+        paid = min(paid, allowed)
     out["fund_paid"] += paid
     out["fund_low_water"] = min(out["fund_low_water"], fund_balance(v) - paid)
     out["unresolved_bad_debt"] = unresolved - paid
@@ -752,11 +774,11 @@ def _path(
     at_horizon: Any,
 ) -> Any:
     """Return the kernel that takes one venue through one path."""
-    response, maintenance = parts.response, parts.maintenance
+    response, maintenance, depth_of, fund_cover = parts.response, parts.maintenance, parts.depth, parts.fund_cover
 
     @kernel
     def open_step(v, path, t):
-        load_world(v, path, t)
+        load_world(v, path, t, depth_of)
         refresh_prices(v, path, t, response)
         observe(v, path, t, True)
         remember_mark(v, t)
@@ -804,7 +826,7 @@ def _path(
             watch(v)
             record_step(v, t, trace)
         at_horizon(v, path.world.shape[0] - 1, maintenance)
-        close_books(v, path.world.shape[0] - 1, vault_start, maintenance)
+        close_books(v, path.world.shape[0] - 1, vault_start, maintenance, fund_cover)
         check_ledger(v, gross)
 
     return run_path
@@ -834,17 +856,17 @@ class Engine(NamedTuple):
     run: Any
 
 
-@functools.cache
-def _compose(rules: tuple[str, ...], culled: bool) -> Engine:
-    """Compose the named mechanisms, given in stage order, into one compiled function."""
-    chosen = [shelf()[name] for name in rules]
+def _one(rules: Sequence[Mechanism], stage: Stage, name: str, default: Any = None) -> Any:
+    return next((rule.kernels.get(name, default) for rule in _of(rules, stage)), default)
+
+
+def liquidation(chosen: Sequence[Mechanism]) -> tuple[_Parts, Any, Any]:
+    """Return the parts, and the kernels liquidate(v, a, t) and unwind(v, r, quantity, t): stages 8 to 10 of one account."""
 
     def of(stage: Stage) -> list[Mechanism]:
         return _of(chosen, stage)
 
-    def one(stage: Stage, name: str, default: Any = None) -> Any:
-        return next((mechanism.kernels.get(name, default) for mechanism in of(stage)), default)
-
+    one = functools.partial(_one, chosen)
     maintenance = requirement(chosen, "maintenance")
     fee = one(Stage.FEES, "fee", _no_fee)
     reward = one(Stage.FEES, "reward", _no_reward)
@@ -861,15 +883,16 @@ def _compose(rules: tuple[str, ...], culled: bool) -> Engine:
         response=one(Stage.IMPACT, "response"),
         average=one(Stage.IMPACT, "average"),
         inverse=one(Stage.IMPACT, "inverse"),
+        depth=one(Stage.IMPACT, "depth", _depth_of_path),
         maintenance=maintenance,
         cover=cover,
         covers=cover is not _no_cover,
+        fund_cover=next((layer.kernels["cover"] for layer in layers if "cover" in layer.kernels), _no_cover),
         settle=_settlement(fee, reward, cover, cover is not _no_cover, on_fill, maintenance),
     )
     offer = _offer_to([mechanism.kernels["execute"] for mechanism in of(Stage.EXECUTION)], parts)
-    flag = one(Stage.TRIGGER, "flag")
     liquidate, unwind_row = _liquidation(
-        flag,
+        one(Stage.TRIGGER, "flag"),
         one(Stage.SIZE, "quantity"),
         _charge(fee, reward),
         offer,
@@ -878,24 +901,39 @@ def _compose(rules: tuple[str, ...], culled: bool) -> Engine:
         _sale(of(Stage.COLLATERAL)),
         one(Stage.MARGIN, "close_out"),
     )
+    return parts, liquidate, unwind_row
+
+
+@functools.cache
+def _compose(rules: tuple[str, ...], culled: bool) -> Engine:
+    """Compose the named mechanisms, given in stage order, into one compiled function."""
+    chosen = [shelf()[name] for name in rules]
+
+    def of(stage: Stage) -> list[Mechanism]:
+        return _of(chosen, stage)
+
+    one = functools.partial(_one, chosen)
+    parts, liquidate, unwind_row = liquidation(chosen)
+    layers = of(Stage.WATERFALL)
     unwinders = [m.kernels["unwind"] for m in of(Stage.EXECUTION) if "unwind" in m.kernels]
     absorb = _layers_in_order([mechanism.kernels["absorb"] for mechanism in layers])
+    updates = [rule.kernels["update"] for rule in chosen if "update" in rule.kernels]
     run_path = _path(
         parts,
         one(Stage.ORACLE, "observe"),
         one(Stage.MARK, "mark"),
-        _all_in_turn([rule.kernels["update"] for rule in chosen if "update" in rule.kernels]),
+        _all_in_turn([*updates, _not_shared] if updates else []),
         _all_in_turn([one(Stage.FUNDING, "accrue", _no_effect)] + [_no_funding] * bool(of(Stage.COLLATERAL))),
         _all_in_turn([mechanism.kernels["trip"] for mechanism in of(Stage.BREAKERS)]),
         _all_in_turn([m.kernels["review"] for m in layers if "review" in m.kernels]),
         _round(
             _selection(culled, _ceiling(chosen), of(Stage.TRIGGER)[0]),
-            flag,
+            one(Stage.TRIGGER, "flag"),
             liquidate,
             unwind_row,
             unwinders[0] if unwinders else _no_unwinding,
             absorb,
-            maintenance,
+            parts.maintenance,
         ),
         functools.reduce(_in_turn, [m.kernels["horizon"] for m in layers if "horizon" in m.kernels], _no_effect),
     )

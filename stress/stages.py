@@ -56,8 +56,10 @@ class StageContract:
 CONTRACTS: dict[Stage, StageContract] = {
     Stage.IMPACT: StageContract(
         ("response", "average", "inverse"),
+        optional=("depth",),
         meaning="response(v, m, z) -> fraction; average(v, m, z0, z1) -> mean response over the fill; "
-        "inverse(v, m, g) -> z; parameters derive from ImpactParameters",
+        "inverse(v, m, g) -> z; depth(v, path, t, m) -> base units of one z, default: the path's depth; "
+        "parameters derive from ImpactParameters",
     ),
     Stage.ORACLE: StageContract(
         ("observe",),
@@ -310,12 +312,8 @@ class CollateralParameters(MarketParameters):
 
 
 class ImpactParameters(MechanismParameters):
-    """What every impact rule states; the shape of the response is the rule's own.
+    """What every impact rule states; the shape of the response is the rule's own."""
 
-    `impact_at_depth` is the response to a fill of one depth (the quantity within 1 % of the mid).
-    """
-
-    impact_at_depth: float = Field(default=0.01, gt=0, description="fraction of price moved by a fill of one depth")
     permanent: float = Field(default=0.0, ge=0, le=1, description="share of a fill that does not decay")
     resilience: Exact = Field(default=Seconds(1800.0), gt=0, description="time constant of the decay of own flow")
     arbitrage_share: float = Field(

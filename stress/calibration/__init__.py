@@ -6,7 +6,7 @@ page         both on one page
 """
 
 from stress.calibration.diagnostics import Comparison, compare, excursions_outside, sample_of
-from stress.calibration.fit import Panel, as_yaml, by_market, calibrate, panel
+from stress.calibration.fit import Panel, as_yaml, by_market, calibrate, panel, with_hours
 from stress.calibration.page import page
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "page",
     "panel",
     "sample_of",
+    "with_hours",
 ]

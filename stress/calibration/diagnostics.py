@@ -72,7 +72,8 @@ def sample_of(panel: Panel) -> Sample:
 
 def simulate(model: MarketModel, hours: int, seed: int) -> Iterator[Sample]:
     """Yield samples of `hours` hours, one after the other, from paths of the fitted model that are never used twice."""
-    bare = model.model_copy(update={"depth": None, "premium": None})
+    # Resampled hours would only be held against themselves; the page is about the parameters.
+    bare = model.model_copy(update={"depth": None, "premium": None, "resampled": None})
     names = tuple(model.markets)
     regime = RegimeScenario(name="stationary", start=STATIONARY)
     piece = min(PIECE, hours)

@@ -19,7 +19,7 @@ import yaml
 
 from stress.errors import PriceFileError, StudyError, did_you_mean
 from stress.observations import market_of
-from stress.paths import Calibration, MarketModel, PriceData, diffusion, regimes, volatility
+from stress.paths import Calibration, MarketModel, PriceData, diffusion, regimes, resampled, volatility
 from stress.paths.jumps import fitting
 from stress.paths.replay import BAD_PRINT_FACTOR, PriceHistory
 
@@ -479,6 +479,21 @@ def _co_jumps(evidence: Evidence) -> dict[str, float]:
         if known.sum() >= fitting.FEWEST:
             found[market] = round(float(evidence.seen.flags[known, i].mean()), 4)
     return found
+
+
+def with_hours(model: MarketModel, law: str, data: Panel) -> MarketModel:
+    """Return a fitted model whose paths are drawn from the hours of its one price file."""
+    facts = model.calibration
+    assert facts is not None  # a fitted model carries its calibration
+    if law not in ("block_bootstrap", "garch_fhs"):
+        raise StudyError("is no layer", key="--layer", value=law, fix="use parametric, block_bootstrap or garch_fhs")
+    if len(facts.data) != 1:
+        raise StudyError(
+            "hours are drawn from one file", key="prices", value=len(facts.data), fix="put the bars into one file first"
+        )
+    file = facts.data[0]
+    returns = {market: data.returns[:, i] for i, market in enumerate(data.markets)}
+    return model.model_copy(update={"resampled": resampled.calibrated(law, file.file, file.blake2b, returns)})
 
 
 def _is_kept(of: str) -> bool:

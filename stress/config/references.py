@@ -155,6 +155,10 @@ def _data_hashes(found: Mapping[str, Any], stated: Any, origin: Origin) -> dict[
     for index, scenario in enumerate(found["scenarios"]):
         if isinstance(scenario, ReplayScenario):
             named[scenario.replay] = ("scenarios", index, "replay")
+    resampled = found["market"].resampled
+    if resampled is not None:
+        named[resampled.file] = ("market",)
+        stated = {resampled.file: resampled.blake2b, **stated}
     book = found.get("book")
     path = book.get("path") if isinstance(book, Mapping) else getattr(book, "path", None)
     if isinstance(path, str):

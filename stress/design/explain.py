@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pydantic import BaseModel
+
 from stress.config import Protocol, Study, show
 from stress.design.axes import effective
 from stress.design.plan import Design, plan
@@ -45,21 +47,32 @@ class Cost:
 
 def time_constants(protocol: Protocol, step: float) -> list[TimeConstant]:
     """Return every duration of a protocol at a step (seconds), in the order of the stages."""
-    found = []
+    found: list[TimeConstant] = []
     for place, rule in protocol.placed_rules():
-        for field, info in type(rule).model_fields.items():
-            meets = next((item for item in info.metadata if isinstance(item, MeetsStep)), None)
-            value = getattr(rule, field)
-            if meets is None or value is None:
-                continue
-            for market, held in value.items() if isinstance(value, Mapping) else ((None, value),):
-                seconds = float(held.value if isinstance(held, Delay) else held)
-                used = float(effective(held, step))
-                steps = None if meets.rule == "exact" else meets.steps(field, used, step)
-                used = used if steps is None or meets.rule == "per_step" else steps * step
-                name = ".".join(str(part) for part in (*place, *((market,) if market else ()), field))
-                found.append(TimeConstant(name, seconds, meets.rule, used, steps))
+        found += _time_constants(rule, place, step)
     return found
+
+
+def _time_constants(held: BaseModel, place: tuple[str | int, ...], step: float) -> Iterator[TimeConstant]:
+    """Yield the durations of a rule, and of the tiers, sources or assets inside it."""
+    for field, info in type(held).model_fields.items():
+        meets = next((item for item in info.metadata if isinstance(item, MeetsStep)), None)
+        value = getattr(held, field)
+        if value is None:
+            continue
+        inner = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, tuple) else ()
+        for key, part in inner:
+            if isinstance(part, BaseModel):
+                yield from _time_constants(part, (*place, field, key), step)
+        if meets is None:
+            continue
+        for market, one in value.items() if isinstance(value, Mapping) else ((None, value),):
+            seconds = float(one.value if isinstance(one, Delay) else one)
+            used = float(effective(one, step))
+            steps = meets.steps(field, used, step) if meets.rule in ("rounded_up", "must_resolve") else None
+            used = used if steps is None else steps * step
+            name = ".".join(str(part) for part in (*place, *((market,) if market else ()), field))
+            yield TimeConstant(name, seconds, meets.rule, used, steps)
 
 
 def cost(study: Study, design: Design, accounts: int | None = None) -> Cost:

@@ -14,7 +14,7 @@ from stress.kernels.ledger import equity, trade
 from stress.kernels.margin import assess, attribute_loss, bankruptcy_price, restart_attribution
 from stress.kernels.venue import ADL, ELIGIBILITY, OUTSIDE_BOOK, QUANTUM, TIME, VAULT
 
-AT_BANKRUPTCY, AT_MARK, AT_PREVIOUS_MARK = range(3)
+AT_BANKRUPTCY, AT_MARK, AT_PREVIOUS_MARK, AT_ORACLE = range(4)
 WHEN_FUND_EXHAUSTED, WHEN_EQUITY_NEGATIVE = range(2)
 
 
@@ -84,7 +84,7 @@ def deleverage(v, r, w, quantity, price, bankruptcy, t):
 
 @kernel
 def close_open_claims(v, t, when, price_rule, maintenance, choose):
-    """Deleverage every open claim, in account order, the vault last; `choose(v, r, side, rest, t) -> (winner row, quantity)`.
+    """Deleverage every open claim, in account order, the vault last; `choose(v, r, side, rest, price, t) -> (winner row, quantity)`.
 
     A winner row of -1 ends the search: nobody eligible is left and the rest of the row stays open.
     Returns whether anything was closed.
@@ -113,8 +113,10 @@ def close_open_claims(v, t, when, price_rule, maintenance, choose):
             elif price_rule == AT_PREVIOUS_MARK:
                 price = v.markets[m]["previous_mark"]
                 age = (t - v.markets[m]["previous_mark_step"]) * v.step_seconds
+            elif price_rule == AT_ORACLE:
+                price = v.markets[m]["oracle"]
             while v.rows[r]["size"] != 0.0:
-                w, quantity = choose(v, r, side, abs(v.rows[r]["size"]), t)
+                w, quantity = choose(v, r, side, abs(v.rows[r]["size"]), price, t)
                 if w < 0:
                     refused += v.rows[r]["size"] * (bankruptcy - v.markets[m]["mark"])
                     break

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from stress.kernels.jit import inlined, kernel
-from stress.kernels.venue import CHANGED, HOLDERS, MARKET_MAKERS, UNAUDITED, VAULT
+from stress.kernels.venue import CHANGED, HOLDERS, MARKET_MAKERS, POOL, UNAUDITED, VAULT
 
 # Units of the audit: one is the total of the cell's amounts x AUDIT_RESOLUTION, the precision of a double.
 AUDIT_RESOLUTION = 2.0**-53
@@ -151,3 +151,46 @@ def counterparty_row(v, offset, m):
     """Return the row of a counterparty that holds positions (offset < HOLDERS) in market m."""
     assert offset < HOLDERS
     return v.accounts[v.traders + offset]["row_start"] + m
+
+
+@inlined
+def skew(v, m):
+    """Net size of the traders against pool and market makers, signed base units (+ = traders are long)."""
+    return -v.rows[counterparty_row(v, POOL, m)]["size"] - v.rows[counterparty_row(v, MARKET_MAKERS, m)]["size"]
+
+
+@kernel
+def open_interest(v, m):
+    """Return (long, short) open interest of all rows but pool, market makers and outside book, base units >= 0."""
+    long, short = 0.0, 0.0
+    for k in range(v.markets[m]["rows_start"], v.markets[m]["rows_end"]):
+        r = v.market_rows[k]
+        if is_user(v, v.rows[r]["account"]):
+            long += max(0.0, v.rows[r]["size"])
+            short += max(0.0, -v.rows[r]["size"])
+    return long, short
+
+
+@inlined
+def is_user(v, a):
+    """Tell whether the account is a trader's or the vault's, not one that stands for the other side of the market."""
+    return a < v.traders or a == v.traders + VAULT
+
+
+@kernel
+def charge_side(v, m, side, amount, payee):
+    """Take `amount` (USD per base unit, signed) in cash from every user's row of one side, and give it to `payee`.
+
+    `side` is +1 for longs, -1 for shorts; `payee` is a counterparty's offset. Returns the USD that were taken.
+    """
+    total = 0.0
+    for k in range(v.markets[m]["rows_start"], v.markets[m]["rows_end"]):
+        r = v.market_rows[k]
+        size = v.rows[r]["size"]
+        if size * side > 0.0 and is_user(v, v.rows[r]["account"]):
+            touch(v, v.rows[r]["account"])
+            v.accounts[v.rows[r]["account"]]["cash"] -= abs(size) * amount
+            total += abs(size) * amount
+    touch(v, v.traders + payee)
+    v.accounts[v.traders + payee]["cash"] += total
+    return total

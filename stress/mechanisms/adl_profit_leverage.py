@@ -1,8 +1,9 @@
 """Auto-deleveraging by profit and leverage: the most profitable, most leveraged winner goes first.
 
 Stage        waterfall.
-Formula      index = (M / E)^side x N / equity, side-aware (a short that gained has M < E); highest first,
-             then lowest account id; closed at the bankruptcy price, the mark, or the previous mark.
+Formula      index = (M / E)^side x N / equity, side-aware (a short that gained has M < E), or literal: M / E whatever
+             the side; highest first, then lowest account id; closed at the bankruptcy price, the mark, the previous
+             mark, or the oracle price.
 Source       Hyperliquid docs, liquidations.md (2026-08-22): (M/E) x (N/AV), at the previous mark price;
              the literal index falls when a short gains, the side-aware one does not.
 Invariants   I1, I2, I5.
@@ -16,7 +17,7 @@ from typing import Literal
 from pydantic import Field
 
 from stress.kernels.deleveraging import close_open_claims, is_winner
-from stress.kernels.jit import kernel
+from stress.kernels.jit import inlined, kernel
 from stress.kernels.ledger import equity
 from stress.stages import Mechanism, MechanismParameters, Stage
 
@@ -24,15 +25,29 @@ from stress.stages import Mechanism, MechanismParameters, Stage
 class AdlProfitLeverage(MechanismParameters):
     """`adl_when` says which open claims are deleveraged, `adl_price` at what price."""
 
-    adl_price: Literal["bankruptcy", "mark", "previous_mark"] = Field(description="price of a deleveraged contract")
+    adl_price: Literal["bankruptcy", "mark", "previous_mark", "oracle"] = Field(
+        description="price of a deleveraged contract"
+    )
     adl_when: Literal["fund_exhausted", "negative_equity"] = Field(
         default="fund_exhausted",
         description="only claims that the fund cannot carry, or every account with negative equity",
     )
+    adl_index: Literal["side_aware", "literal"] = Field(
+        default="side_aware", description="whether a short's gain counts as one"
+    )
+
+
+@inlined
+def index_of(mark, entry, size, equity, literal):
+    """Rank of a position: price ratio x leverage."""
+    gain = mark / entry
+    if size < 0.0 and not literal:
+        gain = 1.0 / gain
+    return gain * abs(size) * mark / equity
 
 
 @kernel
-def choose(v, r, side, rest, t):
+def choose(v, r, side, rest, price, t):
     """Return the winner row of the highest index and the quantity it takes."""
     m = v.rows[r]["market"]
     best = -1
@@ -41,10 +56,10 @@ def choose(v, r, side, rest, t):
         w = v.market_rows[k]
         if not is_winner(v, w, side):
             continue
-        gain = v.markets[m]["mark"] / (v.rows[w]["entry_notional"] / v.rows[w]["size"])
-        if v.rows[w]["size"] < 0.0:
-            gain = 1.0 / gain
-        index = gain * abs(v.rows[w]["size"]) * v.markets[m]["mark"] / equity(v, v.rows[w]["account"])
+        size = v.rows[w]["size"]
+        entry = v.rows[w]["entry_notional"] / size
+        value = equity(v, v.rows[w]["account"])
+        index = index_of(v.markets[m]["mark"], entry, size, value, v.terms[0]["adl_index"] == 1)
         if index > highest:
             highest = index
             best = w

@@ -5,7 +5,7 @@ Formula      of a holding only, from an account that owes cash. w = weight of th
              B = liability_multiplier; shortage = requirement - equity;
              fund fee f = min(fund_fee_cap, max(0, 1 - w A / B - shortage / debt));
              liability = shortage / (1 - f - w A / B), all of the debt where the divisor is not positive;
-             asset = liability x A / (B x mark), the whole holding where less than dust_below would be left;
+             asset = liability x A / (B x mark), the whole holding where less than takeover_dust_below would be left;
              fill of min(asset, holding, what may be sold) at mark x B / A; f x liability goes to the insurance fund.
 Source       Drift protocol-v2, math/liquidation.rs and controller/liquidation.rs (liquidate_spot) @ 0ae3e3b1.
 Invariants   I1; takes no more than what is held; the discount never exceeds 1 - B / A.
@@ -32,7 +32,9 @@ class CollateralTakeover(MechanismParameters):
     liability_multiplier: PositiveByMarket = Field(default=1.0, description="share of the debt that is paid per USD")
     fund_fee_cap: NonNegativeByMarket = Field(default=0.0, description="largest fee to the fund, of the debt paid")
     component_step: float = Field(default=0.0, ge=0, lt=0.1, description="w A / B is rounded down to its multiples")
-    dust_below: float = Field(default=1.0, ge=0, description="a holding worth less after the sale is taken too, USD")
+    takeover_dust_below: float = Field(
+        default=1.0, ge=0, description="a holding worth less after the sale is taken too, USD"
+    )
 
 
 @inlined
@@ -86,7 +88,7 @@ def execute(v, a, r, quantity, bankruptcy_price, equity, requirement, cover, t, 
     shortage = requirement - equity
     fee = fund_fee(shortage, debt, 1.0, part, terms["fund_fee_cap"])
     liability = min(debt, liability_to_cover(shortage, 1.0, part, fee, 1.0))
-    taken = asset_for_liability(held, liability, 1.0, mark, multiple, share, terms["dust_below"])
+    taken = asset_for_liability(held, liability, 1.0, mark, multiple, share, terms["takeover_dust_below"])
     filled = min(taken, min(quantity, held))
     if fee > 0.0 and v.venue[0]["has_fund"] == 1:
         paid = fee * liability_for_asset(filled, mark, 1.0, multiple, share)

@@ -24,6 +24,9 @@ from pydantic import Field
 from stress.kernels.jit import inlined, kernel
 from stress.stages import Exact, Mechanism, MechanismParameters, NonNegativeByMarket, Seconds, Stage, StateField
 
+# The venue counts shares of a shortage in whole steps of this size.
+SHARE_STEP = 1e-4
+
 
 class CoverToBuffer(MechanismParameters):
     """`expected_discount` is the discount at which liquidators take over, where a venue states one."""
@@ -56,7 +59,8 @@ def share_now(shortage, freed, elapsed, duration, first_share, throttle_above):
     if shortage < throttle_above:
         return 1.0
     allowed = min(1.0, elapsed / duration + first_share)
-    return min(1.0, max(0.0, allowed * (shortage + freed) - freed) / shortage)
+    share = min(1.0, max(0.0, allowed * (shortage + freed) - freed) / shortage)
+    return math.floor(share / SHARE_STEP + 1e-6) * SHARE_STEP
 
 
 @kernel

@@ -9,12 +9,16 @@ Limits       no curvature: large fills are cheaper than a thinning book would ma
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from stress.kernels.jit import inlined
 from stress.stages import ImpactParameters, Mechanism, Stage
 
 
 class LinearImpact(ImpactParameters):
-    """Parameters of `ImpactParameters`, nothing else."""
+    """`impact_at_depth` is the response to a fill of one depth (the quantity within 1 % of the mid)."""
+
+    impact_at_depth: float = Field(default=0.01, gt=0, description="fraction of price moved by a fill of one depth")
 
 
 @inlined

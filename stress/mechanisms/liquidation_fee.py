@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from stress.kernels.jit import kernel
+from stress.kernels.jit import inlined, kernel
 from stress.kernels.venue import INSURANCE_FUND, LIQUIDATORS, POOL, TREASURY, VAULT
 from stress.stages import Mechanism, MechanismParameters, Stage
 
@@ -29,13 +29,19 @@ class LiquidationFee(MechanismParameters):
     )
 
 
+@inlined
+def surplus(v, r, filled, price, bankruptcy_price):
+    """What a fill leaves above (below for a short) the bankruptcy price, USD, signed."""
+    side = 1.0 if v.rows[r]["size"] > 0.0 else -1.0
+    return filled * side * (price - bankruptcy_price)
+
+
 @kernel
 def fee(v, r, filled, price, bankruptcy_price, equity, requirement, maintenance):
     """Fee of a fill of `filled` > 0 base units of row `r`, USD, and the counterparty that gets it."""
     terms = v.terms[v.rows[r]["market"]]
-    side = 1.0 if v.rows[r]["size"] > 0.0 else -1.0
-    surplus = filled * side * (price - bankruptcy_price)
-    return max(0.0, min(terms["liquidation_fee"] * filled * price, surplus)), RECIPIENTS[terms["fee_to"]]
+    left = surplus(v, r, filled, price, bankruptcy_price)
+    return max(0.0, min(terms["liquidation_fee"] * filled * price, left)), RECIPIENTS[terms["fee_to"]]
 
 
 MECHANISM = Mechanism(name="liquidation_fee", stage=Stage.FEES, parameters=LiquidationFee, kernels={"fee": fee})

@@ -14,12 +14,24 @@ Limits       the premium is that of the mid, not of impact prices; no asymmetric
 
 from __future__ import annotations
 
+import math
+
 from pydantic import Field, field_validator
 
 from stress.kernels.halts import is_blocked
-from stress.kernels.jit import kernel
+from stress.kernels.jit import inlined, kernel
 from stress.kernels.venue import FUND
-from stress.stages import Delay, Exact, Mechanism, MechanismParameters, MustResolve, Seconds, Stage, StateField
+from stress.stages import (
+    Delay,
+    Exact,
+    Mechanism,
+    MechanismParameters,
+    MustResolve,
+    PositiveByMarket,
+    Seconds,
+    Stage,
+    StateField,
+)
 
 
 class PremiumClampFunding(MechanismParameters):
@@ -29,7 +41,7 @@ class PremiumClampFunding(MechanismParameters):
     funding_clamp: float = Field(default=0.0005, ge=0, description="largest pull towards the interest rate, fraction")
     funding_period: Exact = Field(default=Seconds(28800.0), gt=0, description="period of the quoted rate")
     funding_interval: MustResolve = Field(default=Delay(value=Seconds(3600.0)), description="time between payments")
-    funding_cap: float = Field(default=0.04, gt=0, description="largest |rate| per interval, fraction")
+    funding_cap: PositiveByMarket = Field(default=0.04, description="largest |rate| per interval, fraction")
 
     @field_validator("funding_interval")
     @classmethod
@@ -37,6 +49,39 @@ class PremiumClampFunding(MechanismParameters):
         if interval.value <= 0 or interval.at_step == 0:
             raise ValueError("an interval lasts longer than 0s; a venue without funding states `funding: null`")
         return interval
+
+
+@inlined
+def impact_premium(bid, ask, oracle):
+    """Premium of the prices at which an impact notional trades, fraction; 0 where the oracle price lies between."""
+    return (max(bid - oracle, 0.0) - max(oracle - ask, 0.0)) / oracle
+
+
+@inlined
+def pulled_rate(premium, interest, clamp):
+    """Rate per period: the premium pulled towards the interest rate by at most the clamp, fraction."""
+    return premium + min(max(interest - premium, -clamp), clamp)
+
+
+@inlined
+def interval_rate(rate, interval, period, cap):
+    """Rate of one interval, capped, fraction."""
+    return min(max(rate * interval / period, -cap), cap)
+
+
+@inlined
+def margin_clamp(factor, initial, maintenance_to_initial):
+    """Largest rate per period where the venue ties it to the gap between the margin rates (dYdX v4: whole millionths)."""
+    return factor * (initial - math.floor(initial * maintenance_to_initial * 1e6 + 1e-6) * 1e-6)
+
+
+@inlined
+def samples_removed(count, share):
+    """How many of the lowest and of the highest samples do not count in a mean (dYdX v4: `share` of either end)."""
+    total = int(2.0 * share * count + 1e-9)
+    if total >= count:
+        return 0, 0
+    return total // 2, total - total // 2
 
 
 @kernel
@@ -52,9 +97,8 @@ def accrue(v, path, t):
             continue
         if not is_blocked(v, m, t, FUND):
             premium = state["premium_sum"] / state["premium_samples"]
-            pull = min(max(terms["interest"] - premium, -terms["funding_clamp"]), terms["funding_clamp"])
-            rate = (premium + pull) * terms["funding_interval"] / terms["funding_period"]
-            rate = min(max(rate, -terms["funding_cap"]), terms["funding_cap"])
+            rate = pulled_rate(premium, terms["interest"], terms["funding_clamp"])
+            rate = interval_rate(rate, terms["funding_interval"], terms["funding_period"], terms["funding_cap"])
             v.markets[m]["funding_index"] += rate * v.markets[m]["oracle"]
         state["premium_sum"] = 0.0
         state["premium_samples"] = 0.0

@@ -11,12 +11,16 @@ from __future__ import annotations
 
 import math
 
+from pydantic import Field
+
 from stress.kernels.jit import inlined
 from stress.stages import ImpactParameters, Mechanism, Stage
 
 
 class SquareRootImpact(ImpactParameters):
-    """Parameters of `ImpactParameters`, nothing else."""
+    """`impact_at_depth` is the response to a fill of one depth (the quantity within 1 % of the mid)."""
+
+    impact_at_depth: float = Field(default=0.01, gt=0, description="fraction of price moved by a fill of one depth")
 
 
 @inlined

@@ -13,7 +13,7 @@ shocks are the same for all values.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
@@ -24,13 +24,14 @@ from stress.kernels.jit import entry
 from stress.kernels.mean_reversion import knot_grid
 from stress.kernels.rng import COMMON, market_id, round_keys, stream_of
 from stress.kernels.venue import PathBlock
-from stress.paths import anchors, depth, diffusion, jumps, premium, regimes, replay, shock, volatility
+from stress.paths import anchors, depth, diffusion, jumps, premium, regimes, replay, resampled, shock, volatility
 from stress.paths.depth import Depth
 from stress.paths.diffusion import DiffusionOfMarket
 from stress.paths.jumps import Jumps, JumpsOfMarket
 from stress.paths.premium import Premium
 from stress.paths.regimes import Regimes
 from stress.paths.replay import PriceHistory, PriceReport
+from stress.paths.resampled import Resampled, ResampledTerms
 from stress.paths.volatility import SlowVolatility
 from stress.scenarios import STATIONARY, AnchorScenario, RegimeScenario, ReplayScenario, ShockScenario
 from stress.stages import format_duration
@@ -86,12 +87,14 @@ class Market(DiffusionOfMarket, JumpsOfMarket):
     """One market: the venue's scale, and its part of each layer.
 
     price : USD at t = 0. depth_usd : within 1 % of the mid, one side, on this venue, in the first regime
-    at median volatility. open_interest_usd : one side.
+    at median volatility. open_interest_usd : one side. quoted_in : the market in whose asset the price is stated and
+    moves, for wrapped, staked and bridged assets: their own layers are the peg. A replay has prices in USD.
     """
 
     price: Annotated[float, Field(gt=0)]
     depth_usd: Annotated[float, Field(gt=0)]
     open_interest_usd: Annotated[float, Field(gt=0)]
+    quoted_in: str | None = None
 
 
 class MarketModel(BaseModel):
@@ -110,6 +113,7 @@ class MarketModel(BaseModel):
     jumps: Jumps = Jumps()
     depth: Depth | None = None
     premium: Premium | None = None
+    resampled: Resampled | None = None
     calibration: Calibration | None = None
 
     @model_validator(mode="after")
@@ -118,6 +122,10 @@ class MarketModel(BaseModel):
         ids = [market_id(name) for name in self.markets]
         if COMMON in ids or len(set(ids)) < len(ids):
             raise ValueError("two markets share a permanent id; rename one")
+        for name, market in self.markets.items():
+            base = self.markets.get(market.quoted_in or "")
+            if market.quoted_in is not None and (base is None or base.quoted_in is not None):
+                raise ValueError(f"{name} is quoted in {market.quoted_in}, which must be a market quoted in USD")
         if self.premium is not None and set(self.premium.mean) != set(self.regimes.states):
             raise ValueError(f"premium.mean must name every regime: {', '.join(self.regimes.states)}")
         return self
@@ -212,7 +220,8 @@ class PathSource:
     initial_prices : (m,) float64, W at t = 0 in USD. paths_available : None = any number; 1 for a replay
     or a shock. terms : of the layers, or of anchors. impact_scale : share by which a replay scales own
     impact; already in its depth (D / share). report : what a replay met in its price file, else None.
-    overlay : the one path of a shock that comes on top of every path, else None.
+    overlay : the one path of a shock that comes on top of every path, else None. quoted : pairs (market, market in
+    whose asset it is quoted).
     """
 
     scenario: Any
@@ -221,11 +230,12 @@ class PathSource:
     steps: int
     initial_prices: np.ndarray
     keys: np.ndarray
-    terms: Terms | anchors.AnchorTerms | None
+    terms: Terms | anchors.AnchorTerms | ResampledTerms | None
     fixed: PathBlock | None = None
     impact_scale: float = 1.0
     report: PriceReport | None = None
     overlay: PathBlock | None = None
+    quoted: tuple[tuple[int, int], ...] = ()
 
     @property
     def paths_available(self) -> int | None:
@@ -233,7 +243,17 @@ class PathSource:
         return None if self.fixed is None else 1
 
     def generate(self, first_path: int, count: int) -> PathBlock:
-        """Return paths first_path .. first_path + count - 1."""
+        """Return paths first_path .. first_path + count - 1, prices in USD."""
+        block = self._drawn(first_path, count)
+        if not self.quoted:
+            return block
+        world = block.world.copy()
+        for market, base in self.quoted:
+            world[:, :, market] *= block.world[:, :, base]
+        return block._replace(world=world)
+
+    def _drawn(self, first_path: int, count: int) -> PathBlock:
+        """Return the paths with every price in what it is quoted in."""
         if self.fixed is not None:
             if (first_path, count) != (0, 1):
                 raise StudyError(
@@ -246,6 +266,8 @@ class PathSource:
         assert self.terms is not None  # a source has terms or is fixed
         if isinstance(self.terms, anchors.AnchorTerms):
             return anchors.generate(self.keys, self.terms, first_path, count)
+        if isinstance(self.terms, ResampledTerms):
+            return _resampled(self.keys, self.terms, first_path, count)
         shape = (count, self.steps + 1, len(self.markets))
         world, depths, premiums = np.empty(shape), np.empty(shape), np.empty(shape)
         regime = np.empty(shape[:2], np.int8)
@@ -261,6 +283,34 @@ class PathSource:
             regime=regime,
         )
         return block if self.overlay is None else shock.on_top(self.overlay, block)
+
+
+def _resampled(keys: np.ndarray, terms: ResampledTerms, first_path: int, count: int) -> PathBlock:
+    """Return resampled paths; depth falls with realised volatility, as in a replay."""
+    world = resampled.generate(keys, terms, first_path, count)
+    hours, markets = terms.steps // terms.legs, world.shape[2]
+    depths = np.empty_like(world)
+    bars = np.empty((hours, 4))
+    for p in range(count):
+        for i in range(markets):
+            within = world[p, 1:, i].reshape(hours, terms.legs)
+            bars[:, 0], bars[:, 3] = world[p, : -1 : terms.legs, i], within[:, -1]
+            bars[:, 1] = np.maximum(within.max(axis=1), bars[:, 0])
+            bars[:, 2] = np.minimum(within.min(axis=1), bars[:, 0])
+            ratio = replay.realised_volatility(bars, regimes.HOUR, terms.sigma[i]) / terms.sigma[i]
+            thin = np.maximum(np.maximum(ratio, 1.0) ** -terms.phi, terms.floor)
+            depths[p, :, i] = terms.depth[i] * np.concatenate([thin[:1], np.repeat(thin, terms.legs)])
+    zero = np.zeros(world.shape)
+    return PathBlock(
+        first_path=first_path,
+        world=world,
+        depth=depths,
+        premium=zero,
+        external_premium=zero,
+        oracle_outage=np.zeros(world.shape, np.uint8),
+        venue_outage=np.zeros(world.shape[:2], np.uint8),
+        regime=np.full(world.shape[:2], -1, np.int8),
+    )
 
 
 def _steps(model: MarketModel, horizon: float, step: float) -> int:
@@ -306,6 +356,35 @@ def compose(
     history: PriceHistory | None = None,
 ) -> PathSource:
     """Return the source of paths of one scenario; horizon and step in seconds, any selection of markets."""
+    source = _compose(
+        model, scenario, markets=markets, horizon=horizon, step=step, seed=seed, axes=axes, history=history
+    )
+    quoted = {name: model.markets[name].quoted_in for name in markets if model.markets[name].quoted_in is not None}
+    if not quoted or isinstance(scenario, ReplayScenario):
+        return source
+    for name, base in quoted.items():
+        if base not in markets:
+            fix = f"add {base} to the study's markets"
+            raise StudyError(f"{name} is quoted in {base}, which the study leaves out", key="markets", fix=fix)
+    pairs = tuple((list(markets).index(name), list(markets).index(str(base))) for name, base in quoted.items())
+    prices = source.initial_prices.copy()
+    for one, other in pairs:
+        prices[one] *= source.initial_prices[other]
+    return replace(source, quoted=pairs, initial_prices=prices)
+
+
+def _compose(
+    model: MarketModel,
+    scenario: RegimeScenario | ReplayScenario | ShockScenario | AnchorScenario,
+    *,
+    markets: Sequence[str],
+    horizon: float,
+    step: float,
+    seed: int,
+    axes: PathAxes,
+    history: PriceHistory | None,
+) -> PathSource:
+    """Return the source with every price in what it is quoted in."""
     known = list(model.markets)
     for name in markets:
         if name not in known:
@@ -318,6 +397,25 @@ def compose(
     prices = np.array([market.price for market in of])
     depth_usd = axes.depth * np.array([market.depth_usd for market in of])
     keys = round_keys(seed, stream_of(model.stream or model.name))
+    if isinstance(scenario, RegimeScenario) and model.resampled is not None:
+        if scenario.start != STATIONARY:
+            raise StudyError(
+                "resampled hours have no regime to start in",
+                key=f"scenarios.{scenario.name}",
+                value=scenario.start,
+                fix=f"use `{STATIONARY}`, or a market file without `resampled`",
+            )
+        if history is None:
+            raise StudyError(
+                "resampled hours need their price file", key="market.resampled", value=model.resampled.file
+            )
+        drawn = resampled.build(
+            model.resampled, history.table, history.file, markets=markets, prices=prices, depth=depth_usd / prices,
+            sigma=np.array([market.volatility for market in of]) / np.sqrt(diffusion.YEAR),
+            phi=model.depth.phi if model.depth else 0.0, floor=model.depth.floor if model.depth else 0.0,
+            volatility=axes.volatility, steps=steps, step=step, key="market.resampled",
+        )  # fmt: skip
+        return PathSource(scenario, tuple(markets), step, steps, prices, keys, drawn)
     if isinstance(scenario, RegimeScenario):
         terms = _terms(
             model, scenario, of, [known.index(name) for name in markets], prices, depth_usd, steps, step, axes

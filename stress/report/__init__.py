@@ -16,12 +16,12 @@ from stress.report.reading import Reading
 
 _SECTIONS = (
     heat_maps.section,
+    contagion.section,
     replays.section,
     losses.named_cells,
     losses.exceedance,
     losses.who_pays,
     losses.by_market,
-    contagion.section,
     explorer.section,
     limits.failures,
     limits.section,

@@ -10,8 +10,9 @@ import numpy as np
 from stress.contagion import MODES
 from stress.report import figures
 from stress.report.document import Block, Figure, Panel, Section, Table, Text
-from stress.report.formats import signed_usd, signed_usd_bounds, span, stated, usd
+from stress.report.formats import signed_usd, signed_usd_bounds, stated, usd
 from stress.report.reading import Reading, ScenarioView, is_number
+from stress.stages import format_duration
 
 _MEASURES = {"liquidated_notional": "liquidated notional", "mutualised_loss": "mutualised loss"}
 
@@ -50,7 +51,7 @@ def _shocks(reading: Reading) -> Iterator[_Shock]:
     for view in reading.scenarios:
         if view.name in markets:
             scenario, market = reading.scenario(view), str(markets[view.name])
-            over = "one step" if isinstance(scenario.over, str) else span(scenario.over)
+            over = "one step" if isinstance(scenario.over, str) else format_duration(scenario.over)
             depth = "" if scenario.depth == 1 else f", depth × {scenario.depth:g}"
             move = stated(scenario.shocks[market]).replace("-", "−")
             yield _Shock(view, market, f"{move} over {over}{depth}, {view.given}")

@@ -220,7 +220,7 @@ def matrix(
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
 
-    return Panel(draw, (1.0 + 0.78 * max(len(columns), 3), 1.0 + 0.52 * max(len(rows), 2)))
+    return Panel(draw, (0.95 + 0.66 * max(len(columns), 3), 1.0 + 0.5 * max(len(rows), 2)))
 
 
 def _ink_on(fill: tuple[float, ...]) -> str:

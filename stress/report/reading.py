@@ -34,10 +34,10 @@ PARTS: dict[str, str] = {
 }
 # The rules, by how their names begin, without which a part cannot occur; unresolved bad debt needs none.
 _MAKERS = {
-    "fund_paid": "insurance_fund",
-    "provider_default_loss": "backstop_vault",
-    "adl_shortfall": "adl_",
-    "socialized_loss": "socialized_loss",
+    "fund_paid": ("insurance_fund", "market_insurance_funds", "adaptive_fund"),
+    "provider_default_loss": ("backstop_vault", "pool_equity"),
+    "adl_shortfall": ("adl_",),
+    "socialized_loss": ("socialized_loss", "withdrawal_haircut", "adl_pool_profit"),
 }
 # Axes that a heat map shows first, rows before columns; the others become slices.
 _HEAT_MAP_AXES = ("leverage_cap", "oracle_delay", "maintenance_to_initial_ratio")

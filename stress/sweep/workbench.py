@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from stress import accounts, design, engine, grid, paths, traders
+from stress.calibration import by_market
 from stress.config import Protocol, Study, load_study
 from stress.errors import StoreError, StudyError
 from stress.paths import PathSource
@@ -88,7 +89,17 @@ class Workbench:
     def _compose(self, point: design.PathPoint) -> PathSource:
         study, scenario = self.study, point.scenario
         assert not isinstance(scenario, ShockSet)  # the plan holds its members
-        history = read_prices(study.locate(scenario.replay)) if scenario.kind == "replay" else None
+        drawn = study.market.resampled
+        file = (
+            scenario.replay
+            if scenario.kind == "replay"
+            else drawn.file
+            if drawn and scenario.kind == "regime"
+            else None
+        )
+        history = None if file is None else read_prices(study.locate(file))
+        if history is not None and scenario.kind == "regime":
+            history = by_market(history)
         return paths.compose(
             study.market,
             scenario,
@@ -179,8 +190,9 @@ class Workbench:
         return initial_margin(protocol, study.markets, study.step, interest)
 
     def book(self, cell: design.CellPoint, prices: np.ndarray) -> accounts.Book:
-        """Return the book before any response: made once per venue, at its current parameters."""
-        return self._once(("book", prices.tobytes(), cell.base.name), lambda: self._make_book(cell.base, prices))
+        """Return the book before any response: made once, at the current parameters of the study's first venue."""
+        base = self.plan.cells[0].base
+        return self._once(("book", prices.tobytes()), lambda: self._make_book(base, prices))
 
     def _make_book(self, base: Protocol, prices: np.ndarray) -> accounts.Book:
         study, requirement = self.study, self._initial_margin(base)

@@ -29,16 +29,16 @@ def _seconds(*steps: int) -> st.SearchStrategy[str]:
 
 
 _IMPACT = {
-    "impact_at_depth": _one_of(0.003, 0.01, 0.05),
     "permanent": _one_of(0.0, 0.4, 1.0),
     "resilience": _seconds(1, 10, 30),
     "arbitrage_share": _one_of(0.0, 0.3, 1.0),
     "impact_max": _one_of(0.2, 0.9),
     "slippage_cap": _one_of(None, 0.02, 0.1),
     "additive": st.booleans(),
+    "provider_feedback": _one_of(0.0, 0.0, 0.5, 3.0),
 }
 _ADL = {
-    "adl_price": _one_of("bankruptcy", "mark", "previous_mark"),
+    "adl_price": _one_of("bankruptcy", "mark", "previous_mark", "oracle"),
     "adl_when": _one_of("fund_exhausted", "negative_equity"),
 }
 
@@ -69,8 +69,10 @@ _RATES = {"leverage_cap": _one_of(10, 25, 40), "maintenance_to_initial_ratio": _
 
 # What each mechanism of the shelf may be given; a new one is added here (test_the_table_names_the_shelf).
 PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
-    "linear_impact": _IMPACT,
-    "square_root_impact": _IMPACT,
+    "linear_impact": _IMPACT | {"impact_at_depth": _one_of(0.003, 0.01, 0.05)},
+    "square_root_impact": _IMPACT | {"impact_at_depth": _one_of(0.003, 0.01, 0.05)},
+    "table_impact": _IMPACT | {"profile": _one_of([(1.0, 0.01)], [(0.5, 0.002), (1.0, 0.01), (4.0, 0.2)])},
+    "constant_product_impact": _IMPACT | {"quote_reserve": _one_of(2e3, 1e5, 1e9)},
     "external_feed": {
         "oracle_delay": _seconds(0, 0, 1, 3),
         "heartbeat": _seconds(0, 0, 2, 4),
@@ -114,6 +116,33 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     },
     "median_of_three_mark": {"premium_ema": _one_of("30s", "150s", "600s")},
     "premium_clamp_funding": {"funding_interval": _seconds(1, 3), "funding_period": st.just("10m")},
+    "twap_spread_funding": {
+        "spread_interval": _seconds(1, 3),
+        "spread_divisor": _one_of(None, 33.0),
+        "offset_divisor": _one_of(None, 5000.0),
+        "revenue_share": _one_of(None, 0.0, 0.33),
+    },
+    "velocity_funding": {"funding_skew_scale": _one_of(10.0, 1e4), "velocity_max": _one_of(9.0, 3600.0)},
+    "adaptive_funding": {
+        "rate_max": st.just(0.9),
+        "rate_min": _one_of(0.0, 0.01),
+        "rate_increase": _one_of(1e-6, 1e-3),
+        "rate_decrease": _one_of(0.0, 1e-5),
+        "stable_above": _one_of(0.0, 0.05),
+        "borrow_base": _one_of(0.0, 0.5),
+        "borrow_above": st.just(1.2),
+        "charge_interval": _seconds(1, 3),
+    },
+    "price_band": {"band": _one_of(0.02, 0.2)},
+    "order_cap": {"largest_order": _one_of(100.0, 3000.0)},
+    "attempts_per_block": {"attempts": _one_of(1, 3), "attempts_every": st.just("60s")},
+    "liquidity_halt": {
+        "liquidity_floor": _one_of(0.01, 0.5),
+        "liquidity_pause": _seconds(0, 2),
+        "liquidity_blocks": _blocks(),
+    },
+    "withdrawal_gate": {"gate_pause": _seconds(0, 3)},
+    "open_interest_cap": {"interest_cap": _one_of(1.0, 1e9)},
     "divergence_breaker": {
         "divergence_limit": _one_of(0.01, 0.1),
         "divergence_pause": _seconds(0, 2),
@@ -238,7 +267,44 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "during_cooldown": _one_of("full", "wait"),
     },
     "cover_shortage": {"target_ratio": _one_of(1.0, 1.25, 2.0), "whole_below": _one_of(0.0, 300.0)},
-    "order_book": {"deficit_fill": _one_of("covered", "any")},
+    "order_book": {
+        "deficit_fill": _one_of("covered", "any"),
+        "order_limit": _one_of("none", "none", "bankruptcy", "fillable", "zero"),
+        "spread_to_maintenance": _one_of(0.1, 1.5),
+    },
+    "oracle_pool": {
+        "pool_equity": _one_of(0.0, 300.0, 1e5),
+        "impact_factor_positive": _one_of(0.0, 1e-6),
+        "impact_factor_negative": _one_of(0.0, 1e-5),
+        "impact_exponent_positive": _one_of(1.0, 2.0),
+    },
+    "skew_pool": {"pool_equity": _one_of(0.0, 300.0, 1e5), "price_skew_scale": _one_of(1e3, 1e6)},
+    "vamm": {"pool_equity": _one_of(0.0, 300.0)},
+    "liquidator_takeover": {
+        "takeover_fee": _one_of(0.0, 0.01, 0.05),
+        "takeover_fee_max": _one_of(None, 0.1),
+        "ramp_after": _seconds(0, 3),
+        "ramp_rate": _one_of(0.0, 1e-4),
+        "discount_of_maintenance": _one_of(0.0, 0.5),
+        "resale": _one_of("book", "none"),
+        "resale_margin": _one_of(0.0, 0.01),
+    },
+    "dutch_auction": {
+        "auction_premium": _one_of(0.0, 0.05),
+        "auction_drop": _one_of(0.1, 0.5),
+        "auction_length": _seconds(1, 4),
+        "auction_reset": _seconds(0, 2),
+        "auction_margin": _one_of(0.0, 0.01),
+    },
+    "keepers": {
+        "keeper_discount": _one_of(0.005, 0.05),
+        "keeper_reaction": _seconds(0, 1),
+        "gas": _one_of(0.0, 5.0),
+        "keeper_profit": _one_of(0.0, 0.5),
+        "extraction": _one_of("none", "wait", "compete", "sandwich"),
+        "extraction_share": _one_of(0.0, 0.5, 1.0),
+        "keeper_patience": _seconds(0, 2),
+    },
     "backstop_vault": {
         "vault_equity": _one_of(0.0, 300.0, 1e5),
         "takeover_below": _one_of(0.3, 0.7, 1.0),
@@ -250,11 +316,81 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "liquidation_fee": _one_of(0.001, 0.01),
         "fee_to": _one_of("insurance_fund", "liquidators", "vault", "treasury", "pool"),
     },
-    "insurance_fund": {"insurance_fund": _one_of(0.0, 50.0, 400.0, 1e9)},
-    "adl_profit_leverage": _ADL,
-    "adl_pro_rata": _ADL,
-    "socialized_loss": {},
+    "shortage_fee": {
+        "shortage_fee_max": _one_of(0.005, 0.05),
+        "shortage_fee_discount": _one_of(0.0, 0.01),
+        "shortage_fee_buffer": _one_of(0.0, 0.02),
+    },
+    "seized_margin": {
+        "seized_to": _one_of("insurance_fund", "liquidators", "vault", "treasury", "pool"),
+        "seize": _one_of("always", "whole_only"),
+        "flag_reward": _one_of(0.0, 0.01),
+        "keeper_cost": _one_of(0.0, 1.0),
+        "keeper_reward_max": _one_of(None, 5.0),
+        "keeper_reward_share": _one_of(0.5, 1.0),
+    },
+    "insurance_fund": {
+        "insurance_fund": _one_of(0.0, 50.0, 400.0, 1e9),
+        "fund_cap_per_market": _one_of(None, None, None, 20.0, {"A": 0.0, "default": 1e6}),
+        "fund_cap_per_account": _one_of(None, None, None, 30.0),
+    },
+    "market_insurance_funds": {"market_funds": _one_of({"A": 0.0}, {"A": 30.0, "B": 200.0}, {"B": 1e9})},
+    "adaptive_fund": {
+        "adaptive_fund": _one_of(0.0, 100.0, 1e9),
+        "provider_commitment": _one_of(0.0, 200.0),
+        "fund_target": _one_of(0.0, 0.05),
+        "fund_fee_rate": _one_of(0.0, 0.01),
+        "fund_top_up": _one_of(0.1, 1.0),
+        "fund_release": _one_of(0.1, 1.0),
+        "fund_quiet": _seconds(0, 3),
+        "review_interval": _seconds(1, 3),
+    },
+    "pool_equity": {},
+    "withdrawal_haircut": {},
+    "adl_profit_leverage": _ADL | {"adl_index": _one_of("side_aware", "literal")},
+    "adl_pro_rata": _ADL | {"adl_by": _one_of("contracts", "contracts", "equity", "profit")},
+    "adl_random": _ADL | {"adl_overlap": _one_of("required", "ignored")},
+    "adl_water_filling": _ADL,
+    "adl_pool_profit": {
+        "pnl_factor_after": st.just(0.1),
+        "pnl_factor_max": _one_of(0.15, 0.8),
+        "profit_cap": _one_of(0.8, 0.9),
+    },
+    "socialized_loss": {"socialized_by": _one_of("equity", "equity", "deposits", "contracts")},
 }
+
+
+BOOK_VENUE = {
+    "linear_impact",
+    "square_root_impact",
+    "premium_clamp_funding",
+    "order_book",
+    "backstop_vault",
+    "liquidation_fee",
+    "insurance_fund",
+    "adl_profit_leverage",
+    "adl_pro_rata",
+    "socialized_loss",
+}
+OPTIONS = {
+    "provider_feedback",
+    "order_limit",
+    "spread_to_maintenance",
+    "fund_cap_per_market",
+    "fund_cap_per_account",
+    "adl_by",
+    "adl_index",
+    "socialized_by",
+}
+
+
+def _without_options(stated: Any) -> Any:
+    if isinstance(stated, list):
+        return [_without_options(rule) for rule in stated]
+    if not isinstance(stated, dict):
+        return stated
+    plain = {key: value for key, value in stated.items() if key not in OPTIONS}
+    return plain | ({"adl_price": "mark"} if plain.get("adl_price") == "oracle" else {})
 
 
 @st.composite
@@ -282,26 +418,43 @@ def protocols(draw: st.DrawFn, among: Collection[str] = tuple(PARAMETERS), **fix
     def one_of(stage: Stage) -> dict[str, Any]:
         return one(*(of(stage) or of_stage(stage)))
 
+    # Impact, funding, fees, execution and waterfall are drawn from the whole shelf, or where `among` narrows it, from
+    # the rules that an order-book venue needs, as they stand without their options.
+    whole = set(among) >= PARAMETERS.keys()
+    venue_rules = PARAMETERS.keys() if whole else BOOK_VENUE
+
+    def of_venue(stage: Stage) -> list[str]:
+        return [name for name in of_stage(stage) if name in venue_rules]
+
     def some(*names: str) -> list[dict[str, Any]]:
         return [draw(rules(name)) for name in draw(st.permutations(names))[: draw(st.integers(0, len(names)))]]
 
-    adl = draw(st.sampled_from(["adl_profit_leverage", "adl_pro_rata"]))
-    execution = draw(_one_of(["order_book"], ["order_book", "backstop_vault"], ["backstop_vault", "order_book"]))
+    layers = [name for name in of_stage(Stage.WATERFALL) if name in venue_rules]
+    adl = draw(st.sampled_from([name for name in layers if name.startswith("adl_")]))
+    fund = draw(st.sampled_from([name for name in layers if "fund" in name]))
+    shared = [name for name in layers if not name.startswith("adl_") and "fund" not in name]
+    pools = [name for name in of_stage(Stage.EXECUTION) if name in venue_rules and "pool_equity" in PARAMETERS[name]]
+    others = [name for name in of_stage(Stage.EXECUTION) if name in venue_rules and name not in pools]
+    venues = draw(st.permutations(others))[: draw(st.integers(1, 2))]
+    if pools and draw(st.integers(0, 2)) == 0:  # one pool, last: it takes everything
+        venues = [*venues[: draw(st.integers(0, 1))], draw(st.sampled_from(pools))]
     stages = {
-        "impact": one("linear_impact", "square_root_impact"),
+        "impact": one(*of_venue(Stage.IMPACT)),
         "oracle": one_of(Stage.ORACLE),
         "mark": one_of(Stage.MARK),
-        "funding": draw(st.none() | rules("premium_clamp_funding")),
-        "breakers": some(*of(Stage.BREAKERS)),
+        "funding": draw(st.none() | st.sampled_from(of_venue(Stage.FUNDING)).flatmap(rules)),
+        "breakers": some(*of(Stage.BREAKERS))[:3],
         "margin": one_of(Stage.MARGIN),
         "margin_modifiers": some(*of(Stage.MARGIN_MODIFIERS)),
         "trigger": one_of(Stage.TRIGGER),
         "size": one_of(Stage.SIZE),
-        "execution": [draw(rules(name)) for name in execution],
-        "fees": draw(st.none() | rules("liquidation_fee")),
-        "waterfall": some("insurance_fund", adl, "socialized_loss"),
+        "execution": [draw(rules(name)) for name in venues],
+        "fees": draw(st.none() | st.sampled_from(of_venue(Stage.FEES)).flatmap(rules)),
+        "waterfall": some(fund, adl, draw(st.sampled_from(shared))),
         "rounds_per_step": draw(_one_of(None, 1, 3)),
     }
+    if not whole:
+        stages = {stage: _without_options(rule) for stage, rule in stages.items()}
     given = {stage: draw(rule) if isinstance(rule, st.SearchStrategy) else rule for stage, rule in fixed.items()}
     return protocol_of(**(stages | given))
 

@@ -22,7 +22,16 @@ FALLS = st.lists(st.sampled_from([0.0, 0.003, 0.02, 0.07, 0.3]), min_size=1, max
 # Fees, socialized loss and a fund that deleveraging goes round can make a venue's own acts cost more than the
 # crash itself, as can prices of the round before; what is left can only spare losses while prices fall.
 SPARING = protocols(
-    among={"tiered_margin", "strict_trigger", "full_size", "fraction_with_cooldown", "cover_shortage"},
+    among={
+        "external_feed",
+        "oracle_mark",
+        "median_of_three_mark",
+        "tiered_margin",
+        "strict_trigger",
+        "full_size",
+        "fraction_with_cooldown",
+        "cover_shortage",
+    },
     funding=None,
     fees=None,
     breakers=[],

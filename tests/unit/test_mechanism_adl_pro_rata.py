@@ -194,7 +194,7 @@ def test_every_position_of_the_account_is_closed_and_together_they_lose_its_defi
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("adl_price", "oracle"), ("adl_price", None), ("adl_when", "always"), ("rank", "profit")]
+    ("key", "value"), [("adl_price", "world"), ("adl_price", None), ("adl_when", "always"), ("rank", "profit")]
 )
 def test_parameters_that_make_no_sense_are_refused(key, value):
     with pytest.raises(ValidationError, match=key):

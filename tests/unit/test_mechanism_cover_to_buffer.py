@@ -69,7 +69,7 @@ def test_the_share_grows_with_time_and_counts_what_was_freed():
     assert first == pytest.approx(0.6)  # a tenth of 6
     v.rows[0]["size"] -= first
     on_fill(v, 0, 0, first, 100.0, 5)
-    # 10 s later a fifth of 30 may be freed in all, and 3 were: 3 of the 27 that are left.
-    assert quantity(v, 0, 0, 20.0, 47.0, 98.0, 6, maintenance, no_fee) == pytest.approx(0.6)
+    # 10 s later a fifth of 30 may be freed in all, and 3 were: 3 of the 27 that are left, in whole steps of 1e-4.
+    assert quantity(v, 0, 0, 20.0, 47.0, 98.0, 6, maintenance, no_fee) == pytest.approx(0.1111 * 5.4)
     # Not seen in steps 7 and 8: a new liquidation begins.
     assert quantity(v, 0, 0, 20.0, 47.0, 98.0, 9, maintenance, no_fee) == pytest.approx(0.54)

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from stress import config, design, grid, measures, report
+from stress import config, contagion, design, grid, measures, report
 from stress.report import figures, formats, limits, verdict
 from stress.report.reading import Reading
 from stress.stages import Seconds
@@ -509,3 +509,35 @@ def test_a_replay_beside_regimes_keeps_the_probabilities_of_the_regimes(in_a_fol
     assert "starts in panic" in text
     assert [row[0] for row in given.table.rows] == ["panic: given a day that starts in panic (0.46\xa0% of days)"]
     assert "crash" in text_of(page_of(run, in_a_folder_with_prices / "out"))
+
+
+# ------------------------------------------------------------------------------------------------- contagion
+
+
+def shocked_run():
+    shocks = [
+        {"name": f"{market} down", "shocks": {market: -0.3}, "over": "10m", **({"on": "panic"} if drawn else {})}
+        | ({"name": f"{market} down in panic"} if drawn else {})
+        for drawn in (False, True)
+        for market in ("BTC", "ETH")
+    ]
+    changes = {"scenarios": shocks, "axes": {"margin_mode": ["cross", "isolated"]}, "current": {}, "tolerance": None}
+    run = make_run(changes | {"proposed": {"margin_mode": "isolated"}}, strength=0.2)
+    run.data = contagion.extend(run.data, run.plan.shocked)
+    return run
+
+
+def test_contagion_has_a_matrix_for_each_kind_of_shock_with_intervals_where_paths_are_drawn(tmp_path):
+    run = shocked_run()
+    page = page_of(run, tmp_path)
+    words = text_of(page)
+    assert "one path each: outcomes, not probabilities" in words
+    assert "means over 1,024 paths with 95 % intervals" in words
+    assert words.index("Contagion: cross against isolated") < words.index("in numbers")
+    single, drawn = re.findall(
+        r'<table aria-label="Cross minus isolated in aggregate[^"]*">.*?</table>', page, re.DOTALL
+    )
+    assert " to " not in single.split("<tbody>")[1]
+    assert drawn.split("<tbody>")[1].count(" to ") == 2 * 4
+    assert (tmp_path / "contagion-0.png").exists()
+    assert (tmp_path / "contagion-1.png").exists()

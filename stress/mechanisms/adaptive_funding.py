@@ -1,0 +1,159 @@
+"""Adaptive funding with borrowing: the rate climbs while one side is larger; both sides rent the pool.
+
+Stage        funding.
+Formula      k = |L - S|^e / (L + S), L and S open interest in USD. Where the skew has the direction of the saved rate f:
+             k > stable: f += sign x k x increase x dt; k < decrease threshold: |f| -= decrease x dt; between: f stays.
+             Where it has not: f += sign x k x increase x dt. |f| <= rate max; what is paid is at least rate min. The larger
+             payer's side pays |f| x dt per USD, the other shares it by size. Borrowing per USD of a side: with u = its open
+             interest / (pool x reserve factor), base x u + max(0, u - optimal) / (1 - optimal) x (above - base) per
+             year; the smaller side pays none.
+Source       GMX v2, market/MarketUtils.sol (getNextFundingFactorPerSecond, kink borrowing) @ a5c0c883.
+Invariants   I1: users pay users and the pool, nothing is left over.
+Limits       rates move each step; money moves in cash each charge interval, at the oracle price of then; a side
+             without anybody on the other pays the pool.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from stress.kernels.culling import disturb
+from stress.kernels.halts import is_blocked
+from stress.kernels.jit import inlined, kernel
+from stress.kernels.ledger import charge_side, equity, open_interest
+from stress.kernels.venue import FUND, POOL
+from stress.stages import Delay, Mechanism, MechanismParameters, MustResolve, Seconds, Stage, StateField
+
+YEAR = 365.0 * 86_400.0
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+class AdaptiveFunding(MechanismParameters):
+    """Rates are fractions per year; funding increase and decrease are changes of the yearly rate per second."""
+
+    rate_max: NotNegative | dict[str, NotNegative] = Field(description="largest funding rate, per year")
+    rate_min: NotNegative = Field(default=0.0, description="least funding rate that is paid, per year")
+    rate_increase: NotNegative = Field(description="growth of the yearly rate per second at k = 1")
+    rate_decrease: NotNegative = Field(default=0.0, description="fall of the yearly rate per second")
+    stable_above: NotNegative = Field(default=0.0, description="k above which the rate grows")
+    decrease_below: NotNegative = Field(default=0.0, description="k below which the rate falls")
+    skew_exponent: float = Field(default=1.0, gt=0, description="e")
+    borrow_base: NotNegative = Field(default=0.0, description="borrowing rate at full use, per year")
+    borrow_above: NotNegative = Field(default=0.0, description="borrowing rate at full use beyond the kink, per year")
+    borrow_optimal: float = Field(default=0.75, ge=0, lt=1, description="use at which the kink lies")
+    reserve_factor: float = Field(default=1.0, gt=0, description="open interest that the pool carries, over its equity")
+    charge_interval: MustResolve = Field(default=Delay(value=Seconds(3600.0)), description="time between payments")
+
+    @field_validator("charge_interval")
+    @classmethod
+    def _recurs(cls, interval: Delay) -> Delay:
+        if interval.value <= 0 or interval.at_step == 0:
+            raise ValueError("an interval lasts longer than 0s; a venue without funding states `funding: null`")
+        return interval
+
+
+@inlined
+def next_rate(saved, long, short, dt, increase, decrease, stable, low, largest, exponent):
+    """Saved rate after `dt` (+ = longs pay), in the unit of `largest`; `long`, `short` in USD."""
+    if long + short <= 0.0:
+        return saved
+    k = abs(long - short) ** exponent / (long + short)
+    grows = True
+    if (saved > 0.0 and long > short) or (saved < 0.0 and long < short):
+        grows = k > stable
+        if k < low:
+            size = max(0.0, abs(saved) - decrease * dt)
+            saved = size if saved > 0.0 else -size
+    if grows:
+        saved += (1.0 if long > short else -1.0) * k * increase * dt
+    return min(max(saved, -largest), largest)
+
+
+@inlined
+def usage(reserved, pool, reserve_factor):
+    """Use of the pool by the open interest of one side."""
+    return reserved / (pool * reserve_factor)
+
+
+@inlined
+def kinked_rate(used, base, above, optimal):
+    """Borrowing rate at a use of the pool, in the unit of `base`."""
+    return base * used + max(0.0, used - optimal) / (1.0 - optimal) * max(0.0, above - base)
+
+
+@inlined
+def power_rate(reserved, pool, factor, exponent):
+    """Borrowing rate of markets without a kink: factor x reserved^exponent / pool."""
+    return factor * reserved**exponent / pool
+
+
+@kernel
+def accrue(v, path, t):
+    """Move the rates by the skew of now; at a boundary of the interval charge both sides."""
+    for m in range(v.markets.shape[0]):
+        market = v.markets[m]
+        terms = v.terms[m]
+        if market["holding"] != 0:
+            continue
+        if market["sides_as_of"] != v.out[0]["fills"] + 1:  # open interest changes only by fills
+            market["long_base"], market["short_base"] = open_interest(v, m)
+            market["sides_as_of"] = v.out[0]["fills"] + 1
+        price = market["oracle"]
+        long, short = market["long_base"], market["short_base"]
+        rate = next_rate(
+            market["saved_rate"],
+            long * price,
+            short * price,
+            v.step_seconds,
+            terms["rate_increase"],
+            terms["rate_decrease"],
+            terms["stable_above"],
+            terms["decrease_below"],
+            terms["rate_max"],
+            terms["skew_exponent"],
+        )
+        market["saved_rate"] = rate
+        paid = max(abs(rate), terms["rate_min"]) * (1.0 if rate >= 0.0 else -1.0)
+        market["funding_due"] += paid * v.step_seconds / YEAR
+        if long != short:
+            pool = equity(v, v.traders + POOL)
+            side = max(long, short) * price
+            if pool > 0.0:
+                used = min(usage(side, pool, terms["reserve_factor"]), 1.0)
+                market["borrowing_due"] += (
+                    kinked_rate(used, terms["borrow_base"], terms["borrow_above"], terms["borrow_optimal"])
+                    * v.step_seconds
+                    / YEAR
+                )
+        if t % terms["charge_interval_steps"] != 0:
+            continue
+        if not is_blocked(v, m, t, FUND):
+            due = market["funding_due"]
+            payer, _payers, takers = (1.0, long, short) if due >= 0.0 else (-1.0, short, long)
+            taken = charge_side(v, m, payer, abs(due) * price, POOL)
+            if takers > 0.0 and taken > 0.0:
+                charge_side(v, m, -payer, -taken / takers, POOL)
+            larger = 1.0 if long > short else -1.0
+            charge_side(v, m, larger, market["borrowing_due"] * price, POOL)
+            disturb(v)
+        market["funding_due"] = 0.0
+        market["borrowing_due"] = 0.0
+
+
+MECHANISM = Mechanism(
+    name="adaptive_funding",
+    stage=Stage.FUNDING,
+    parameters=AdaptiveFunding,
+    kernels={"accrue": accrue},
+    state=(
+        StateField("saved_rate", "market", "f8", "per year"),
+        StateField("funding_due", "market", "f8", "fraction since the last charge"),
+        StateField("borrowing_due", "market", "f8", "fraction since the last charge, larger side"),
+        StateField("long_base", "market", "f8", "base units"),
+        StateField("short_base", "market", "f8", "base units"),
+        StateField("sides_as_of", "market", "i8", "fills so far + 1 when the sides were summed"),
+    ),
+    every_step=True,
+)

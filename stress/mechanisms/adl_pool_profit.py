@@ -1,0 +1,164 @@
+"""Pool-profit deleveraging: winners are closed while what the pool owes one side is too much for it.
+
+Stage        waterfall.
+Formula      factor of a side = max(0, its unrealised profit at the oracle price) / pool value, pool value = pool equity + what it
+             owes both sides. factor > pnl_factor_max: a keeper closes, row after row in order of profit, at the oracle price
+             as much as brings the factor down to pnl_factor_after. Paying out profit_cap x pool value at most: at the horizon
+             each winner of a side whose factor is above it gets profit x profit_cap / factor.
+Source       GMX v2, adl/AdlUtils.sol:86,133 and market/MarketUtils.sol:429,3191 @ a5c0c883.
+Invariants   I1, I2; a close at the mark is no loss, a profit that the cap cuts is (socialized loss of the winners).
+Limits       looked at once per step, before liquidations; the keeper's choice is the largest profit; one cap per venue.
+             The cap is applied where it bites, on realised profit at the horizon, as if everybody then closed.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from stress.kernels.culling import disturb
+from stress.kernels.halts import is_blocked
+from stress.kernels.jit import inlined, kernel
+from stress.kernels.ledger import counterparty_row, equity, touch, trade
+from stress.kernels.venue import ADL, POOL
+from stress.stages import Mechanism, MechanismParameters, Stage
+
+
+class AdlPoolProfit(MechanismParameters):
+    """Factors are shares of the pool's value."""
+
+    pnl_factor_max: float = Field(gt=0, description="factor above which a side is deleveraged")
+    pnl_factor_after: float = Field(ge=0, description="factor to which deleveraging brings it back")
+    profit_cap: float = Field(gt=0, description="most that a side is paid, as a share of the pool's value")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> AdlPoolProfit:
+        if not self.pnl_factor_after < self.pnl_factor_max <= self.profit_cap:
+            raise ValueError("pnl_factor_after < pnl_factor_max <= profit_cap")
+        return self
+
+
+@inlined
+def pnl_factor(profit, pool):
+    """What a side is owed over the pool's value; 0 where it lost."""
+    return max(0.0, profit) / pool
+
+
+@inlined
+def paid_share(profit, pool, cap):
+    """Share of their profit that the winners of a side are paid."""
+    return 1.0 if profit <= cap * pool else cap * pool / profit
+
+
+@inlined
+def profit_of(v, r):
+    """Unrealised profit of a row at the oracle price, USD, signed."""
+    return v.rows[r]["size"] * v.markets[v.rows[r]["market"]]["oracle"] - v.rows[r]["entry_notional"]
+
+
+@kernel
+def side_profit(v, m, side):
+    """Unrealised profit of all traders on one side of a market, USD, signed."""
+    total = 0.0
+    for k in range(v.markets[m]["rows_start"], v.markets[m]["rows_end"]):
+        r = v.market_rows[k]
+        if v.rows[r]["account"] < v.traders and v.rows[r]["size"] * side > 0.0:
+            total += profit_of(v, r)
+    return total
+
+
+@kernel
+def pool_value(v):
+    """Equity of the pool before what it owes the sides that are ahead, USD."""
+    owed = 0.0
+    for m in range(v.markets.shape[0]):
+        owed += max(0.0, side_profit(v, m, 1.0)) + max(0.0, side_profit(v, m, -1.0))
+    return equity(v, v.traders + POOL) + owed
+
+
+@inlined
+def largest_profit(v, m, side):
+    """Row of the largest profit on a side, -1 where nobody is ahead."""
+    best, most = -1, 0.0
+    for k in range(v.markets[m]["rows_start"], v.markets[m]["rows_end"]):
+        r = v.market_rows[k]
+        if v.rows[r]["account"] < v.traders and v.rows[r]["size"] * side > 0.0 and profit_of(v, r) > most:
+            best, most = r, profit_of(v, r)
+    return best
+
+
+@kernel
+def close_winners(v, m, side, profit, pool, t):
+    """Close winners of a side at the oracle price until its factor is pnl_factor_after."""
+    excess = profit - v.terms[m]["pnl_factor_after"] * pool
+    price = v.markets[m]["oracle"]
+    while excess > 0.0:
+        r = largest_profit(v, m, side)
+        if r < 0:
+            return
+        gain = profit_of(v, r)
+        size = abs(v.rows[r]["size"])
+        quantity = size if gain <= excess else size * excess / gain
+        excess -= gain
+        trade(v, r, -side * quantity, price)
+        trade(v, counterparty_row(v, POOL, m), side * quantity, price)
+        disturb(v)
+        notional = quantity * v.markets[m]["mark"]
+        v.out[0]["adl_notional"] += notional
+        v.out_market[m]["adl_notional"] += notional
+        v.out[0]["fills"] += 1
+        if v.out[0]["first_adl_step"] < 0:
+            v.out[0]["first_adl_step"] = t
+
+
+@kernel
+def review(v, path, t):
+    """Deleverage each side whose factor is above the trigger."""
+    pool = pool_value(v)
+    if pool <= 0.0:
+        return
+    for m in range(v.markets.shape[0]):
+        if is_blocked(v, m, t, ADL):
+            continue
+        for i in range(2):
+            side = 1.0 - 2.0 * i
+            profit = side_profit(v, m, side)
+            if pnl_factor(profit, pool) > v.terms[m]["pnl_factor_max"]:
+                close_winners(v, m, side, profit, pool, t)
+
+
+@kernel
+def absorb(v, t, maintenance):
+    """Nothing: the layer acts on the pool's debt, not on claims."""
+    return False
+
+
+@kernel
+def horizon(v, t, maintenance):
+    """Cut the profits of sides that are owed more than the cap."""
+    pool = max(0.0, pool_value(v))
+    for m in range(v.markets.shape[0]):
+        for i in range(2):
+            side = 1.0 - 2.0 * i
+            profit = side_profit(v, m, side)
+            share = paid_share(profit, pool, v.terms[m]["profit_cap"]) if profit > 0.0 else 1.0
+            if share >= 1.0:
+                continue
+            for k in range(v.markets[m]["rows_start"], v.markets[m]["rows_end"]):
+                r = v.market_rows[k]
+                a = v.rows[r]["account"]
+                if a < v.traders and v.rows[r]["size"] * side > 0.0 and profit_of(v, r) > 0.0:
+                    cut = min((1.0 - share) * profit_of(v, r), max(0.0, equity(v, a)))
+                    touch(v, a)
+                    touch(v, v.traders + POOL)
+                    v.accounts[a]["cash"] -= cut
+                    v.accounts[v.traders + POOL]["cash"] += cut
+                    v.out[0]["socialized_loss"] += cut
+                    v.out_market[m]["socialized_loss"] += cut
+
+
+MECHANISM = Mechanism(
+    name="adl_pool_profit",
+    stage=Stage.WATERFALL,
+    parameters=AdlPoolProfit,
+    kernels={"absorb": absorb, "review": review, "horizon": horizon},
+)

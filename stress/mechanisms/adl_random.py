@@ -1,0 +1,100 @@
+"""Random auto-deleveraging: winners are asked in the order of the market's rows from a random place.
+
+Stage        waterfall.
+Formula      start = floor(u x rows of the market), u addressed by (adl_seed, path, step, bankrupt row); from there round once,
+             every eligible winner gives up to all of its contracts, until the bankrupt row is closed. At the bankruptcy price,
+             the mark, the previous mark, or the oracle price. With adl_overlap: required a winner is passed
+             over whose equity at that price would be negative.
+Source       dYdX v4-chain, x/clob/keeper/deleveraging.go:138,254,461 @ 84d4664b: offsets from a pseudo-random start, not
+             ranked (the documents say ranked); a pair is skipped where "bankruptcy prices do not overlap".
+Invariants   I1, I2, I5.
+Limits       the venue walks subaccounts of its store in their order; here rows stand in order of account. No limit on
+             attempts per block of its own (attempts_per_block).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from stress.kernels.deleveraging import close_open_claims, is_winner
+from stress.kernels.jit import inlined, kernel
+from stress.kernels.ledger import equity
+from stress.kernels.rng import DELEVERAGING, philox, round_keys, stream_of, unit
+from stress.kernels.venue import QUANTUM
+from stress.stages import Mechanism, MechanismParameters, Stage, StateField
+
+
+class AdlRandom(MechanismParameters):
+    """`adl_seed` is the key of the random starts, the same for every cell and study."""
+
+    adl_price: Literal["bankruptcy", "mark", "previous_mark", "oracle"] = Field(
+        description="price of a deleveraged contract"
+    )
+    adl_when: Literal["fund_exhausted", "negative_equity"] = Field(
+        default="fund_exhausted",
+        description="only claims that the fund cannot carry, or every account with negative equity",
+    )
+    adl_overlap: Literal["required", "ignored"] = Field(
+        default="required", description="whether a winner must stay at or above zero at the rule's price"
+    )
+    adl_seed: int = Field(default=20261126, ge=0, lt=2**63, description="key of the random starts")
+
+
+@inlined
+def overlaps(equity, quantity, side, price, mark):
+    """Tell whether a winner stays at or above zero when it closes against a bankrupt position of `side` at `price`."""
+    return equity - quantity * side * (price - mark) >= -QUANTUM
+
+
+KEYS = round_keys(20261126, stream_of("adl_random"))
+
+
+@kernel
+def choose(v, r, side, rest, price, t):
+    """Return the next winner row from the random start, and the quantity it takes."""
+    m = v.rows[r]["market"]
+    market = v.markets[m]
+    count = market["rows_end"] - market["rows_start"]
+    if market["walk_for"] != r:
+        market["walk_for"] = r
+        market["walked"] = 0
+        seed = np.uint64(v.terms[0]["adl_seed"])
+        words = philox(KEYS, seed, np.uint64(v.venue[0]["path"]), DELEVERAGING, np.uint64(t * v.rows.shape[0] + r))
+        market["walk_start"] = min(int(unit(words[0]) * count), count - 1)
+    while market["walked"] < count:
+        k = market["rows_start"] + (market["walk_start"] + market["walked"]) % count
+        market["walked"] += 1
+        w = v.market_rows[k]
+        if not is_winner(v, w, side):
+            continue
+        quantity = min(rest, abs(v.rows[w]["size"]))
+        value = equity(v, v.rows[w]["account"])
+        if v.terms[m]["adl_overlap"] == 0 and not overlaps(value, quantity, side, price, market["mark"]):
+            continue
+        if quantity >= rest:
+            market["walk_for"] = -1
+        return w, quantity
+    market["walk_for"] = -1
+    return -1, 0.0
+
+
+@kernel
+def absorb(v, t, maintenance):
+    """Deleverage open claims; returns whether anything was closed."""
+    return close_open_claims(v, t, v.terms[0]["adl_when"], v.terms[0]["adl_price"], maintenance, choose)
+
+
+MECHANISM = Mechanism(
+    name="adl_random",
+    stage=Stage.WATERFALL,
+    parameters=AdlRandom,
+    kernels={"absorb": absorb},
+    state=(
+        StateField("walk_for", "market", "i8", "bankrupt row being deleveraged, -1 = none", reset=-1),
+        StateField("walk_start", "market", "i8", "where the walk over the market's rows began"),
+        StateField("walked", "market", "i8", "rows walked so far"),
+    ),
+)

@@ -1,0 +1,24 @@
+"""Attempts per block: the queue waits."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.venues import one_market_book, one_market_paths, protocol_of, row_of, run_one
+
+pytestmark = pytest.mark.interpreted
+
+BOOK = one_market_book([40.0] * 5, [10.0] * 5, [100.0] * 5)
+
+
+def closed(**rule):
+    protocol = protocol_of(breakers=[{"rule": "attempts_per_block", **rule}])
+    venue, _ = run_one(protocol, BOOK, one_market_paths([100.0, 97.0]))
+    return [row_of(venue, f"A{a}")[0] == 0.0 for a in range(5)]
+
+
+def test_so_many_accounts_in_a_step_in_the_order_of_the_queue():
+    assert closed(attempts=2, attempts_every="60s") == [True, True, False, False, False]
+    assert closed(attempts=1, attempts_every="20s") == [True, True, True, False, False]
+    assert closed(attempts=1, attempts_every="10m") == [True, False, False, False, False]
+    assert all(closed(attempts=50, attempts_every="1s"))
