@@ -67,7 +67,7 @@ bench: install
 	$(BIN)/python -m tests.benchmarks
 
 notebooks: install
-	COLUMNS=100 $(BIN)/python -m docs
+	$(BIN)/python -m docs
 
 golden: install
 	$(BIN)/python -m tests.golden

@@ -33,6 +33,7 @@ def execute(notebook: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Return a notebook with the outputs of its code cells, executed in `folder`."""
     names: dict[str, Any] = {"__name__": "__main__"}
     cells, count = [], 0
+    os.environ["COLUMNS"] = "100"  # what a terminal's width changes must not depend on the terminal
     with contextlib.chdir(folder):
         for cell in notebook["cells"]:
             if cell["cell_type"] != "code":
@@ -89,7 +90,6 @@ class Picture:
 def main() -> None:
     """Execute every notebook in the folder above this one."""
     for file in notebooks():
-        os.environ.setdefault("COLUMNS", "100")
         file.write_text(text_of(execute(json.loads(file.read_text(encoding="utf-8")), HERE.parent)), encoding="utf-8")
         print(file.name, file=sys.stderr)
 

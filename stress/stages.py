@@ -277,6 +277,10 @@ class MechanismParameters(BaseModel):
                 )
         return record
 
+    def notes(self) -> tuple[str, ...]:
+        """Return sentences that a report must say about these parameters: an attack or a fault that they state."""
+        return ()
+
     def balances(self) -> dict[int, float]:
         """Return the USD that counterparties hold at t = 0 because of this rule, by offset (kernels.venue)."""
         return {}

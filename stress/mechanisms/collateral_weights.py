@@ -35,6 +35,7 @@ from stress.stages import (
     Seconds,
     Stage,
     StateField,
+    format_duration,
 )
 
 YEAR = 365.0 * 86400.0
@@ -81,6 +82,15 @@ class CollateralWeights(CollateralParameters):
     borrow_slope: float = Field(default=0.0, ge=0, description="added per unit of utilisation above the kink, per year")
     borrow_kink: float = Field(default=0.8, ge=0, le=1, description="utilisation above which the slope is added")
     interest_interval: RoundedUp = Field(default=Seconds(3600.0), gt=0, description="time between two payments")
+
+    def notes(self) -> tuple[str, ...]:
+        """Say which holdings are frozen, and when."""
+        return tuple(
+            f"{asset.frozen_share:.0%} of every holding of {name} is frozen from {format_duration(asset.frozen_from)} "
+            + (f"for {format_duration(asset.frozen_for)}." if asset.frozen_for > 0 else "to the horizon.")
+            for name, asset in self.markets.items()
+            if asset.frozen_share > 0
+        )
 
 
 @inlined

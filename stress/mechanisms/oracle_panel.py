@@ -43,6 +43,7 @@ from stress.stages import (
     Seconds,
     Stage,
     StateField,
+    format_duration,
 )
 
 MOST = 8
@@ -143,6 +144,21 @@ class OraclePanel(MechanismParameters):
             "restart_lag_steps": math.ceil(self.restart_lag / step - 1e-9),
             "noise_market": market_id(market),
         }
+
+    def notes(self) -> tuple[str, ...]:
+        """Say which sources are manipulated, when, and what that costs."""
+        found = []
+        for source in self.sources:
+            if source.manipulation != 0.0 and source.manipulated_for > 0:
+                cost = "its cost is not stated (depth_usd)"
+                if source.depth_usd is not None:
+                    cost = f"that costs about {self.manipulation_cost(source.name):,.0f} USD"
+                found.append(
+                    f"Oracle source {source.name} is manipulated by {source.manipulation:+.1%} from "
+                    f"{format_duration(source.manipulated_from)} for {format_duration(source.manipulated_for)}, "
+                    f"{'in what heartbeats publish' if source.manipulated_at == 'heartbeats' else 'throughout'}; {cost}."
+                )
+        return tuple(found)
 
     def manipulation_cost(self, name: str) -> float:
         """Return what it costs to manipulate a source as stated, USD.

@@ -141,6 +141,8 @@ def _venue(reading: Reading, protocol: Any) -> Iterator[str]:
     if protocol.rounds_per_step is not None:
         yield f"At most {protocol.rounds_per_step} liquidation rounds in a step of {span(reading.study.step)}; the rest waits for the next."
     yield from _time_constants(reading, protocol)
+    for parameters in rules.values():
+        yield from parameters.notes()
     if never := reading.never(protocol):
         yield f"Cannot occur under these rules: {', '.join(never)}."
     for left_out in protocol.not_represented:

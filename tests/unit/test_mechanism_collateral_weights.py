@@ -101,6 +101,11 @@ def test_a_freeze_counts_out_its_share_while_it_lasts():
     assert cross([(10.0, 5.0)] * 5, cash=10.0, rows=rows, **freeze)[1]["fills"] == 0
 
 
+def test_a_report_says_what_is_frozen():
+    frozen = CollateralWeights(markets={"ETH": ETH | {"frozen_share": 0.5, "frozen_from": "2h"}, "USDT": ETH})
+    assert frozen.notes() == ("50% of every holding of ETH is frozen from 2h to the horizon.",)
+
+
 def test_a_frozen_share_cannot_be_sold():
     freeze = {"frozen_share": 0.5, "frozen_from": "0s"}
     v, _ = cross([(10.0, 5.0), (9.54, 5.0)], rows=[(0, 100.0, 10.0)], **freeze)

@@ -123,6 +123,11 @@ def test_a_manipulation_timed_to_the_heartbeat_is_as_good_and_cheaper():
         for name, source in (("timed", timed), ("all", thin))
     }
     assert cost == pytest.approx({"timed": 2e5, "all": 8e5})
+    (note,) = OraclePanel(sources=[{"name": "x"} | timed, {"name": "y"}]).notes()
+    assert note == (
+        "Oracle source x is manipulated by +20.0% from 1m for 3m, in what heartbeats publish; "
+        "that costs about 200,000 USD."
+    )
     with pytest.raises(ValueError, match="states no depth_usd"):
         OraclePanel(sources=[{"name": "x"}]).manipulation_cost("x")
 

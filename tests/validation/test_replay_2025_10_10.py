@@ -52,6 +52,16 @@ def test_liquidations_peak_when_the_market_broke(name, market_data):
             assert first <= busiest_minute(study, start, outcome) <= last, values
 
 
+@pytest.mark.parametrize("day", ["2020_03_12", "2021_05_19", "2022_11_08"])
+def test_hourly_replays_run_and_liquidate(day, market_data):
+    study = load_study(STUDIES / f"replay_{day}.yaml", market_data=market_data)
+    for values, _, outcome in outcomes(study):
+        record = outcome.paths[0]
+        assert record["violation"] == 0, values
+        assert record["ledger_residual"] <= 1e-9, values
+        assert record["liquidated_notional"] > 0, values
+
+
 def test_the_stated_fund_is_exhausted_and_an_unlimited_one_never_deleverages(market_data):
     study = load_study(STUDIES / "replay_2025_10_10.yaml", market_data=market_data)
     stated, unlimited = [], []
