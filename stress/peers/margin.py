@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stress.mechanisms import initial_floor, open_interest_margin, size_premium_margin, tiered_margin
 from stress.peers.agreement import adapter
-from stress.peers.standing import venue_of
+from stress.peers.standing import strictly, venue_of
 
 
 def _tiers(caps):
@@ -102,9 +102,10 @@ MARGIN_STEP = 1e-4  # Drift's ratios and weights are integers of this
 def drift_margin(maintenance, initial=None, size_premium=0.0, mode_initial=0.0, mode_maintenance=0.0):
     """Return the margin part of a protocol with Drift's ratios of one market X."""
     initial = 2.0 * maintenance if initial is None else initial
-    rates = {"leverage_cap": 1.0 / initial, "maintenance_to_initial_ratio": maintenance / initial}
+    rates = {"leverage_cap": 1.0 / initial, "maintenance_to_initial_ratio": strictly(maintenance / initial, 0.0, 1.0)}
     if mode_initial:
-        rates |= {"high_leverage_cap": 1.0 / mode_initial, "high_leverage_ratio": mode_maintenance / mode_initial}
+        ratio = strictly(mode_maintenance / mode_initial, 0.0, 1.0)
+        rates |= {"high_leverage_cap": 1.0 / mode_initial, "high_leverage_ratio": ratio}
     rates["size_premium"] = size_premium
     return {"rule": "size_premium_margin", "fraction_step": MARGIN_STEP, "markets": {"X": rates}}
 

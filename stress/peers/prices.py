@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stress.peers.agreement import Rejected, adapter
-from stress.peers.standing import book_of, protocol_of
+from stress.peers.standing import book_of, protocol_of, strictly
 from stress.position_prices import bankruptcy_price, fillable_price, liquidation_price
 
 
@@ -23,8 +23,8 @@ def dydx_account(usdc_balance, positions):
     prices = [held["oracle_price"] for held in positions]
     rates = {
         held["market"]: {
-            "leverage_cap": 1.0 / held["imf"],
-            "maintenance_to_initial_ratio": held["maintenance_fraction"],
+            "leverage_cap": 1.0 / strictly(held["imf"]),
+            "maintenance_to_initial_ratio": strictly(held["maintenance_fraction"], 0.0, 1.0),
         }
         for held in positions
     }

@@ -12,7 +12,7 @@ from stress.mechanisms import (
     share_multiples,
 )
 from stress.peers.agreement import adapter
-from stress.peers.standing import venue_of
+from stress.peers.standing import strictly, venue_of
 
 
 @kernel
@@ -30,9 +30,9 @@ def _dydx_venue(position, config, size_step=0.0):
         [(0.0, {0: (position["size"], position["oracle_price"])})],
         size={
             "rule": "portion_with_caps",
-            "minimum_notional": config["min_position_notional_liquidated"],
-            "portion": config["max_position_portion_liquidated"],
-            "account_block_limit": limit,
+            "minimum_notional": strictly(config["min_position_notional_liquidated"]),
+            "portion": strictly(config["max_position_portion_liquidated"]),
+            "account_block_limit": strictly(limit),
             "size_step": size_step,
         },
     )

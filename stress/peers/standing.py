@@ -16,6 +16,14 @@ _SOURCES = [{"of": "all values", "text": "the vector", "date": "2026-11-26"}]
 _FLAT = [{"above": 0, "leverage_cap": 20, "maintenance_to_initial_ratio": 0.5}]
 
 
+TINY = 1e-12
+
+
+def strictly(value: float, low: float = 0.0, high: float = np.inf) -> float:
+    """Return a value moved by a hair inside (low, high): vectors also state ends that no protocol file may."""
+    return float(min(max(value, low + TINY), high - TINY))
+
+
 def protocol_of(**stages: Any) -> Protocol:
     """Return a protocol with the simplest rule at every stage that is not given."""
     plain: dict[str, Any] = {

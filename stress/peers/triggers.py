@@ -15,7 +15,7 @@ from stress.mechanisms import (
 )
 from stress.peers.agreement import adapter
 from stress.peers.prices import dydx_account
-from stress.peers.standing import venue_of
+from stress.peers.standing import strictly, venue_of
 
 
 @adapter("dydx_v4", "is_liquidatable")
@@ -37,7 +37,7 @@ def gmx_is_liquidatable(inputs):
     """What remains of the collateral against the size in USD, which is the notional at entry."""
     side = 1.0 if inputs["is_long"] else -1.0
     size, entry = side * inputs["size_tokens"], inputs["size_usd"] / inputs["size_tokens"]
-    factor = inputs["min_collateral_factor"]
+    factor = strictly(inputs["min_collateral_factor"])
     fractions = {"minimum_collateral": factor, "minimum_collateral_for_liquidation": factor}
     collateral = inputs["collateral_amount"] * inputs["collateral_price"]
     venue = venue_of(

@@ -10,7 +10,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from stress.report import contagion, explorer, heat_maps, html, limits, losses, markdown, replays, terminal, verdict
+from stress.report import (
+    contagion,
+    explorer,
+    heat_maps,
+    html,
+    limits,
+    losses,
+    markdown,
+    one_change,
+    replays,
+    terminal,
+    verdict,
+)
 from stress.report.document import Document
 from stress.report.reading import Reading
 
@@ -21,6 +33,7 @@ _SECTIONS = (
     losses.named_cells,
     losses.exceedance,
     losses.who_pays,
+    one_change.section,
     losses.by_market,
     explorer.section,
     limits.failures,

@@ -1,0 +1,75 @@
+"""One change at a time: each venue, or each layer switched off, against the cell that the study starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stress.measures import compare_cells
+from stress.report.document import Block, Section, Table, Text
+from stress.report.formats import DASH, axis_label, axis_value, points, usd_interval
+from stress.report.losses import NEVER
+from stress.report.reading import PARTS, Reading, ScenarioView, is_number
+
+
+def section(reading: Reading) -> Section | None:
+    """A table for each scenario; nothing where no axis is a list of venues or a switch between two values."""
+    cells = list(_cells(reading))
+    if len(cells) < 2:
+        return None
+    blocks: list[Block] = [
+        Text.of(
+            "Every row differs from the first in one axis only, and runs on the same paths. A part of the loss that the "
+            "rules of a row's venue make impossible is named so: it is not a loss of zero."
+        )
+    ]
+    columns = ("cell", f"P({reading.asked[2:-1]})", "change, same paths", *PARTS.values(), "mean mutualised loss")
+    for scenario in reading.scenarios:
+        rows = tuple((words, *_row(reading, scenario, cell)) for words, cell in cells)
+        counted = "one path" if scenario.one_path else "means with 95 % intervals"
+        blocks.append(Table(f"{scenario.name}: {reading.horizon}, {counted}", columns, rows))
+    return Section("one-change", "One change at a time", tuple(blocks))
+
+
+def _cells(reading: Reading) -> Iterator[tuple[str, dict[str, int]]]:
+    """Yield the headline cell, then every cell that differs from it in one venue or one switch."""
+    switches = {n: v for n, v in reading.plan.cell_axes.items() if n == "protocol" or len(v) == 2}
+    first = "as the study starts"
+    if "protocol" in switches:
+        first = axis_value("protocol", switches["protocol"][reading.headline["protocol"]])
+    yield first, reading.headline
+    for name, values in switches.items():
+        for index, value in enumerate(values):
+            if index != reading.headline[name]:
+                words = axis_value(name, value)
+                yield words if name == "protocol" else f"{axis_label(name)} {words}", {**reading.headline, name: index}
+
+
+def _row(reading: Reading, scenario: ScenarioView, cell: dict[str, int]) -> Iterator[str]:
+    if reading.failed(scenario, cell):
+        yield from ("failed", *[DASH] * (len(PARTS) + 2))
+        return
+    estimate = reading.estimate(scenario, cell)
+    if scenario.one_path:
+        yield "happened" if estimate.events else "did not happen"
+        yield DASH
+    else:
+        yield str(estimate)
+        yield _change(reading, scenario, cell)
+    protocol = reading.protocols[cell.get("protocol", 0)]
+    never = reading.never(protocol)
+    for part, words in PARTS.items():
+        yield NEVER if words in never else _mean(reading, scenario, cell, part)
+    yield _mean(reading, scenario, cell, "mutualised_loss")
+
+
+def _change(reading: Reading, scenario: ScenarioView, cell: dict[str, int]) -> str:
+    if cell == reading.headline:
+        return DASH
+    here, grid = reading.place(scenario), (reading.data, reading.run.losses)
+    found = compare_cells(grid, grid, here | reading.headline, here | cell, reading.event)
+    return points(found.low, found.value, found.high)
+
+
+def _mean(reading: Reading, scenario: ScenarioView, cell: dict[str, int], outcome: str) -> str:
+    mean, error = (reading.number(f"{stem}_{outcome}", scenario, cell) for stem in ("mean", "se"))
+    return usd_interval(mean, error if is_number(error) else 0.0) if is_number(mean) else "failed"
