@@ -15,7 +15,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from stress.kernels.claims import has_cash_claim, pay_from_fund, present_claim, record_passed
+from stress.kernels.claims import fund_balance, has_cash_claim, pay_from_fund, present_claim, record_passed
 from stress.kernels.jit import inlined, kernel
 from stress.kernels.venue import BALANCE, INSURANCE_FUND
 from stress.stages import Mechanism, MechanismParameters, Stage
@@ -40,7 +40,8 @@ class MarketInsuranceFunds(MechanismParameters):
 @inlined
 def balance(v, m):
     """Balance of one market's fund, USD >= 0."""
-    return max(0.0, v.terms[m]["market_fund"] + v.markets[m]["fund_received"] - v.markets[m]["fund_paid"])
+    own = v.terms[m]["market_fund"] + v.markets[m]["fund_received"] - v.markets[m]["fund_paid"]
+    return max(0.0, min(own, fund_balance(v)))  # sums round: together no more than there is
 
 
 @kernel
