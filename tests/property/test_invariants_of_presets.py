@@ -84,7 +84,15 @@ def test_a_preset_agrees_with_its_exact_twin(preset):
 @pytest.mark.parametrize("preset", PRESETS)
 def test_i6_equality_does_not_trigger_at_a_preset(preset):
     claim = invariants.test_i6_equality_does_not_trigger.hypothesis.inner_test
-    plain = {"trigger": {"rule": "strict_trigger"}, "funding": {"rule": "premium_clamp_funding"}}  # due after an hour
+    plain = {
+        "trigger": {"rule": "strict_trigger"},
+        "funding": {"rule": "premium_clamp_funding"},  # due after an hour
+        # An order with a limit may find no taker: then who is due is not liquidated.
+        "execution": [
+            {"rule": "order_book"},
+            {"rule": "backstop_vault", "vault_equity": 300.0, "takeover_below": 0.7},
+        ],
+    }
     at = like(preset, margin=invariants.BINARY_MARGIN, **plain)
     examined(claim, at, st.integers(1, 4000), st.integers(1, 64), st.sampled_from([-1, 1]))
 
