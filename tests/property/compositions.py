@@ -384,9 +384,10 @@ OPTIONS = {
 }
 
 
-def _without_options(stated: Any) -> Any:
+def without_options(stated: Any) -> Any:
+    """A rule as a protocol file states it, or a list of them, without what the exact twin does not know."""
     if isinstance(stated, list):
-        return [_without_options(rule) for rule in stated]
+        return [without_options(rule) for rule in stated]
     if not isinstance(stated, dict):
         return stated
     plain = {key: value for key, value in stated.items() if key not in OPTIONS}
@@ -454,7 +455,7 @@ def protocols(draw: st.DrawFn, among: Collection[str] = tuple(PARAMETERS), **fix
         "rounds_per_step": draw(_one_of(None, 1, 3)),
     }
     if not whole:
-        stages = {stage: _without_options(rule) for stage, rule in stages.items()}
+        stages = {stage: without_options(rule) for stage, rule in stages.items()}
     given = {stage: draw(rule) if isinstance(rule, st.SearchStrategy) else rule for stage, rule in fixed.items()}
     return protocol_of(**(stages | given))
 
