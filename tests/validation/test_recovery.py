@@ -59,7 +59,9 @@ def test_a_layer_is_recovered(layer):
     assert share_recovered(layer, 12) >= 0.75
 
 
-MISSES = pytest.mark.xfail(reason="87 of 100: bootstrap standard errors of slow volatility are too small")
+MISSES = pytest.mark.xfail(
+    reason="87 of 100 with these seeds, 89 % over seeds 0 to 399, 95 % over 300 others: not explained yet"
+)
 
 
 @pytest.mark.slow
