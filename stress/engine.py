@@ -253,11 +253,11 @@ def _of(rules: Sequence[Mechanism], stage: Stage) -> list[Mechanism]:
     return [rule for rule in rules if rule.stage is stage]
 
 
-def requirement(rules: Sequence[Mechanism], kind: str) -> Any:
+def requirement(rules: Sequence[Mechanism], kind: str, *, grandfathered: bool = False) -> Any:
     """Return the kernel (v, m, size, price) -> USD that a venue asks of one row.
 
     The margin rule's, changed by the modifiers in turn; of a holding of collateral, the part of its value that does
-    not count. `kind` is maintenance or initial.
+    not count. `kind` is maintenance or initial. `grandfathered`: under two sets of terms, see `_turned_over`.
     """
     found = _of(rules, Stage.MARGIN)[0].kernels[kind]
     for rule in _of(rules, Stage.MARGIN_MODIFIERS):
@@ -265,7 +265,55 @@ def requirement(rules: Sequence[Mechanism], kind: str) -> Any:
             found = _modified(found, rule.kernels[kind])
     for rank, rule in enumerate(_of(rules, Stage.COLLATERAL), start=1):
         found = _or_haircut(found, rule.kernels[kind], rank)
-    return found
+    return _turned_over(found) if grandfathered else found
+
+
+@inlined
+def _as_before(v):
+    """The venue under the terms that positions were opened under."""
+    return Venue(
+        v.kept_terms,
+        v.kept_terms,
+        v.venue,
+        v.markets,
+        v.accounts,
+        v.rows,
+        v.market_rows,
+        v.lists,
+        v.opening,
+        v.decay,
+        v.response_history,
+        v.out,
+        v.out_market,
+        v.traders,
+        v.step_seconds,
+    )
+
+
+@inlined
+def blend(kept, new, turnover):
+    """What a position owes of which the share `turnover` was opened anew; the same to the bit where nothing differs."""
+    return new if kept == new else (1.0 - turnover) * kept + turnover * new
+
+
+def _turned_over(asked: Any) -> Any:
+    """Return the kernel of a requirement under two sets of terms: new ones for the share of a position that turned over."""
+
+    @inlined
+    def mixed(v, m, size, price):
+        kept = asked(_as_before(v), m, size, price)
+        return blend(kept, asked(v, m, size, price), v.venue[0]["turnover"])
+
+    return mixed
+
+
+def _turned_over_ceiling(highest: Any) -> Any:
+    @inlined
+    def mixed(v, m, size, low, high):
+        kept = highest(_as_before(v), m, size, low, high)
+        return blend(kept, highest(v, m, size, low, high), v.venue[0]["turnover"])
+
+    return mixed
 
 
 def _modified(before: Any, change: Any) -> Any:
@@ -284,7 +332,7 @@ def _or_haircut(before: Any, haircut: Any, rank: int) -> Any:
     return either
 
 
-def _ceiling(rules: Sequence[Mechanism]) -> Any:
+def _ceiling(rules: Sequence[Mechanism], grandfathered: bool) -> Any:
     """Return the kernel (v, m, size, low, high) of the highest maintenance over a range of prices; None if unknown."""
     found = _of(rules, Stage.MARGIN)[0].bound
     for rule in _of(rules, Stage.MARGIN_MODIFIERS):
@@ -292,7 +340,7 @@ def _ceiling(rules: Sequence[Mechanism]) -> Any:
             found = _modified_ceiling(found, rule.bound) if found and rule.bound else None
     for rank, rule in enumerate(_of(rules, Stage.COLLATERAL), start=1):
         found = _ceiling_or_haircut(found, rule.bound, rank) if found and rule.bound else None
-    return found
+    return _turned_over_ceiling(found) if found and grandfathered else found
 
 
 def _modified_ceiling(before: Any, bound: Any) -> Any:
@@ -853,6 +901,7 @@ class Engine(NamedTuple):
     """A compiled combination of rules; `run` takes a venue through a block of paths."""
 
     rules: tuple[str, ...]
+    grandfathered: bool
     run: Any
 
 
@@ -860,14 +909,15 @@ def _one(rules: Sequence[Mechanism], stage: Stage, name: str, default: Any = Non
     return next((rule.kernels.get(name, default) for rule in _of(rules, stage)), default)
 
 
-def liquidation(chosen: Sequence[Mechanism]) -> tuple[_Parts, Any, Any]:
+def liquidation(chosen: Sequence[Mechanism], *, grandfathered: bool = False) -> tuple[_Parts, Any, Any]:
     """Return the parts, and the kernels liquidate(v, a, t) and unwind(v, r, quantity, t): stages 8 to 10 of one account."""
 
     def of(stage: Stage) -> list[Mechanism]:
         return _of(chosen, stage)
 
     one = functools.partial(_one, chosen)
-    maintenance = requirement(chosen, "maintenance")
+    maintenance = requirement(chosen, "maintenance", grandfathered=grandfathered)
+    close_out = one(Stage.MARGIN, "close_out")
     fee = one(Stage.FEES, "fee", _no_fee)
     reward = one(Stage.FEES, "reward", _no_reward)
     # Only layers before the first without `cover` can pay for a fill at once.
@@ -899,13 +949,13 @@ def liquidation(chosen: Sequence[Mechanism]) -> tuple[_Parts, Any, Any]:
         maintenance,
         parts.covers,
         _sale(of(Stage.COLLATERAL)),
-        one(Stage.MARGIN, "close_out"),
+        _turned_over(close_out) if close_out and grandfathered else close_out,
     )
     return parts, liquidate, unwind_row
 
 
 @functools.cache
-def _compose(rules: tuple[str, ...], culled: bool) -> Engine:
+def _compose(rules: tuple[str, ...], culled: bool, grandfathered: bool) -> Engine:
     """Compose the named mechanisms, given in stage order, into one compiled function."""
     chosen = [shelf()[name] for name in rules]
 
@@ -913,7 +963,7 @@ def _compose(rules: tuple[str, ...], culled: bool) -> Engine:
         return _of(chosen, stage)
 
     one = functools.partial(_one, chosen)
-    parts, liquidate, unwind_row = liquidation(chosen)
+    parts, liquidate, unwind_row = liquidation(chosen, grandfathered=grandfathered)
     layers = of(Stage.WATERFALL)
     unwinders = [m.kernels["unwind"] for m in of(Stage.EXECUTION) if "unwind" in m.kernels]
     absorb = _layers_in_order([mechanism.kernels["absorb"] for mechanism in layers])
@@ -927,7 +977,7 @@ def _compose(rules: tuple[str, ...], culled: bool) -> Engine:
         _all_in_turn([mechanism.kernels["trip"] for mechanism in of(Stage.BREAKERS)]),
         _all_in_turn([m.kernels["review"] for m in layers if "review" in m.kernels]),
         _round(
-            _selection(culled, _ceiling(chosen), of(Stage.TRIGGER)[0]),
+            _selection(culled, _ceiling(chosen, grandfathered), of(Stage.TRIGGER)[0]),
             one(Stage.TRIGGER, "flag"),
             liquidate,
             unwind_row,
@@ -959,18 +1009,19 @@ def _compose(rules: tuple[str, ...], culled: bool) -> Engine:
             for m in range(v.markets.shape[0]):
                 markets_out[p, m] = v.out_market[m]
 
-    return Engine(rules, run)
+    return Engine(rules, grandfathered, run)
 
 
-def compose(protocol: Protocol, *, culled: bool = True) -> Engine:
+def compose(protocol: Protocol, *, culled: bool = True, grandfathered: bool = False) -> Engine:
     """Return the engine of a protocol's rules, compiled once per process and combination.
 
     Parameters
     ----------
     culled : skip accounts that bounds clear (`stress.kernels.culling`); False looks at every account in
         every round. Both give the same bytes (I9).
+    grandfathered : for cells whose positions were opened under two sets of terms (`build_cell`, `before`).
     """
-    return _compose(tuple(mechanism.name for mechanism, _ in protocol.rules()), culled)
+    return _compose(tuple(mechanism.name for mechanism, _ in protocol.rules()), culled, grandfathered)
 
 
 # --------------------------------------------------------------------------------- one cell
@@ -980,6 +1031,7 @@ def compose(protocol: Protocol, *, culled: bool = True) -> Engine:
 class Cell:
     """One protocol with one book, as arrays: what a path starts from.
 
+    kept_terms : (m,) the terms before a change where positions keep their rates, else `terms`.
     market_rows : (r,) rows grouped by market. open_interest : (m,) USD, long side of all rows at the prices of t = 0.
     gross_notional : USD, all rows. vault_equity, fund : USD at t = 0.
     """
@@ -989,6 +1041,7 @@ class Cell:
     step: float
     rounds_per_step: int
     terms: np.ndarray
+    kept_terms: np.ndarray
     start: Start
     market_rows: np.ndarray
     open_interest: np.ndarray
@@ -997,9 +1050,19 @@ class Cell:
     fund: float
 
     @property
+    def grandfathered(self) -> bool:
+        """Whether positions keep rates of before a change."""
+        return self.kept_terms is not self.terms
+
+    @property
     def nbytes(self) -> int:
         """Memory that the cell's arrays take."""
-        return self.terms.nbytes + self.market_rows.nbytes + sum(records.nbytes for records in self.start)
+        return (
+            self.terms.nbytes
+            + self.kept_terms.nbytes
+            + self.market_rows.nbytes
+            + sum(records.nbytes for records in self.start)
+        )
 
 
 def _record_dtype(fields: dict[str, Any]) -> np.dtype[Any]:
@@ -1046,13 +1109,23 @@ def market_state(protocol: Protocol, markets: Sequence[str]) -> np.ndarray:
     return records
 
 
-def build_cell(protocol: Protocol, book: Book, *, prices: np.ndarray, step: float) -> Cell:
+def build_cell(
+    protocol: Protocol,
+    book: Book,
+    *,
+    prices: np.ndarray,
+    step: float,
+    before: Protocol | None = None,
+    turnover: float = 1.0,
+) -> Cell:
     """Turn a protocol and a book into a cell; the imbalance of each market goes to `market_makers`, or to the pool.
 
     Parameters
     ----------
     prices : (m,) USD at t = 0, in the order of `book.markets`.
     step : seconds.
+    before, turnover : the same rules at the terms that positions were opened under, and the share of every position
+        that was opened anew since; None = all under `protocol`.
     """
     prices = np.asarray(prices, float)
     markets = book.markets
@@ -1107,6 +1180,8 @@ def build_cell(protocol: Protocol, book: Book, *, prices: np.ndarray, step: floa
     held_value = np.bincount(book.row_market, book.size, count) * prices
     market_records["open_interest"] = np.where(held_assets, held_value, open_interest)
     terms = venue_terms(protocol, markets, step)
+    kept_terms = terms if before is None else venue_terms(before, markets, step)
+    venue_record["turnover"] = turnover
     venue_record["feeds_back"] = np.any(terms["provider_feedback"] > 0.0)
     _open_audit(venue_record, market_records, accounts, rows)
     return Cell(
@@ -1115,6 +1190,7 @@ def build_cell(protocol: Protocol, book: Book, *, prices: np.ndarray, step: floa
         step=step,
         rounds_per_step=protocol.rounds_per_step or ROUNDS_BEFORE_FAULT,
         terms=terms,
+        kept_terms=kept_terms,
         start=Start(venue_record, market_records, accounts, rows),
         market_rows=np.argsort(rows["market"], kind="stable").astype(np.int64),
         open_interest=open_interest,
@@ -1143,6 +1219,7 @@ def _venue(cell: Cell, steps: int) -> Venue:
     elapsed = np.arange(steps + 1) * cell.step
     return Venue(
         terms=cell.terms,
+        kept_terms=cell.kept_terms,
         venue=cell.start.venue.copy(),
         markets=cell.start.markets.copy(),
         accounts=cell.start.accounts.copy(),

@@ -37,6 +37,8 @@ def respond(
         scales its sizes down until its requirement is that. The second term lets an account that
         stood above the cap already (a snapshot) stay where it stood.
     add_collateral : the same accounts deposit the difference instead.
+    grandfather : as keep_utilisation, but positions keep their rates: `proposed` is then what both sets of terms ask
+        together, see `turned_over`.
 
     Size is added and removed at the mark of t = 0, so that equity does not move: an addition
     averages the entry price, a reduction realises PnL into cash. Where a requirement jumps over
@@ -56,15 +58,29 @@ def respond(
     before = book.per_account(current(book.row_market, book.size, row_price))
     after = book.per_account(proposed(book.row_market, book.size, row_price))
     exposed = book.per_account(changed_markets[book.row_market].astype(np.float64)) > 0
-    target = before if response == "keep_utilisation" else np.maximum(before, book.equity(prices))
+    keeps = response in ("keep_utilisation", "grandfather")
+    target = before if keeps else np.maximum(before, book.equity(prices))
     moves = exposed & (np.abs(after - target) > TOLERANCE * target)
-    if response != "keep_utilisation":
+    if not keeps:
         moves &= after > target
     if not moves.any():
         return book
     if response == "add_collateral":
         return replace(book, cash=np.where(moves, book.cash + (after - target), book.cash))
     return _trade(book, _factors(book, moves, target, after, proposed, row_price), row_price)
+
+
+def turned_over(current: InitialMargin, proposed: InitialMargin, turnover: float) -> InitialMargin:
+    """Return what positions owe of which a share was opened anew: (1 - turnover) x current + turnover x proposed.
+
+    Each position turns over by the same share. With turnover 0 this is `current`, with 1 `proposed`, to the bit.
+    """
+
+    def both(market: np.ndarray, size: np.ndarray, price: np.ndarray) -> np.ndarray:
+        kept, new = current(market, size, price), proposed(market, size, price)
+        return np.where(kept == new, new, (1.0 - turnover) * kept + turnover * new)
+
+    return both
 
 
 def _factors(

@@ -35,7 +35,7 @@ from stress.scenarios import Scenario
 from stress.stages import Exact, Seconds, format_duration, parse_duration
 
 PATH_AXES = ("volatility", "depth", "correlation")
-RESPONSES = ("keep_utilisation", "shrink_positions", "add_collateral")
+RESPONSES = ("keep_utilisation", "shrink_positions", "add_collateral", "grandfather")
 MARGIN_MODES = ("cross", "isolated")
 EVENTS = ("mutualised_loss", "fund_exhaustion", "adl", "market_makers_default")
 SMALLEST_BLOCK, LARGEST_BLOCK, BLOCKS = 64, 16_384, 256
@@ -123,6 +123,12 @@ class Study(BaseModel):
     traders: Literal[RESPONSES] = Field(  # type: ignore[valid-type]
         default="keep_utilisation", description="how positions respond to changed terms"
     )
+    turnover: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="grandfather: share of every position that is opened anew under the changed terms",
+    )
     margin_mode: Literal[MARGIN_MODES] = Field(  # type: ignore[valid-type]
         default="cross", description="cross, or isolated: pools are split over their positions"
     )
@@ -171,6 +177,13 @@ class Study(BaseModel):
                 f"the horizon is a whole number of steps; the step is {format_duration(step)}",
                 f"use a multiple of {format_duration(step)}, or another `step`",
                 "horizon",
+            )
+        responses = {self.traders, *self.axes.get("traders", ())}
+        if (self.turnover > 0 or "turnover" in self.axes) and "grandfather" not in responses:
+            raise broken(
+                "turnover is what meets the new terms where others keep the old ones",
+                "write `traders: grandfather`, or remove it",
+                *(("axes", "turnover") if "turnover" in self.axes else ("turnover",)),
             )
         for name, values in self.axes.items():
             if not values:

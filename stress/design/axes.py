@@ -31,6 +31,7 @@ _MEANINGS = {
     "depth": "factor on the depth of every market",
     "correlation": "shift of the correlations between markets",
     "traders": "what traders do at t = 0 when terms change",
+    "turnover": "share of every position that is opened anew under the changed terms (grandfather)",
     "margin_mode": "whether an account's positions share their collateral",
 }
 

@@ -17,6 +17,8 @@ from stress.scenarios import Scenario, ShockScenario, expand
 from stress.stages import Seconds, Stage
 
 _CHOICES = {"traders": RESPONSES, "margin_mode": MARGIN_MODES}
+# Axes that are a field of the study, not of a protocol.
+_OF_STUDY = (*_CHOICES, "turnover")
 # Axes that have a key of their own in the study file.
 _OWN_KEYS = {"scenario": "scenarios", "scenarios": "scenarios", "protocol": "protocol"}
 
@@ -40,6 +42,7 @@ class CellPoint:
     index, values : position on, and value of, each cell axis, in their order.
     protocol : the resolved protocol; `base` is the same venue at the current values (makes the book).
     resolved : every parameter that an axis set, by its own name (`BTC.leverage_cap[0]`).
+    turnover : share of positions opened anew under the cell's terms, where the response is `grandfather`.
     changed_markets : per market of the study, whether a margin parameter differs from `base`.
     """
 
@@ -48,6 +51,7 @@ class CellPoint:
     protocol: Protocol
     base: Protocol
     response: str
+    turnover: float
     margin_mode: str
     resolved: Mapping[str, Any]
     changed_markets: tuple[bool, ...]
@@ -102,7 +106,7 @@ def plan(study: Study) -> Design:
             raise study.origin.protocols.get(protocol.name, study.origin.document).own(error) from None
     path_axes, path_points = _path_points(study)
     cell_axes = _cell_axes(study)
-    names = tuple(name for name in cell_axes if name not in (*_CHOICES, "protocol"))
+    names = tuple(name for name in cell_axes if name not in (*_OF_STUDY, "protocol"))
     resolved, followed = _checked(study, names, cell_axes)
     current_values = _stated(study, "current", study.current, cell_axes)
     current = tuple(
@@ -175,6 +179,9 @@ def _cell_axes(study: Study) -> dict[str, tuple[Any, ...]]:
             if name in _CHOICES and value not in _CHOICES[name]:
                 fix = did_you_mean(str(value), _CHOICES[name])
                 raise study.error(f"unknown value of {name}", "axes", name, index, value=show(value), fix=fix)
+            if name == "turnover" and not (isinstance(value, float) and 0 <= value <= 1):
+                rule = "turnover is a share of positions"
+                raise study.error(rule, "axes", name, index, value=show(value), fix="use a number from 0 to 1")
         axes[name] = values
     return axes
 
@@ -258,15 +265,32 @@ def _cells(
                 changed, found = _at(study, protocol, {name: values[name]})
                 built[key] = changed, resolved | found
             protocol, resolved = built[key]
+        response = values.get("traders", study.traders)
+        if response == "grandfather":
+            _refuse_moving(study, protocol, current[which])
         yield CellPoint(
             index=index,
             values=values,
             protocol=protocol,
             base=current[which],
-            response=values.get("traders", study.traders),
+            response=response,
+            turnover=values.get("turnover", study.turnover),
             margin_mode=values.get("margin_mode", study.margin_mode),
             resolved=resolved,
             changed_markets=_changed_markets(study, protocol, current[which]),
+        )
+
+
+def _refuse_moving(study: Study, changed: Protocol, base: Protocol) -> None:
+    """Refuse to grandfather a change of a rule whose rates move on a path: it has one memory, not one of either terms."""
+    for (mechanism, new), (_, old) in zip(changed.rules(), base.rules(), strict=True):
+        if "update" not in mechanism.kernels or new == old:
+            continue
+        raise study.error(
+            f"positions cannot keep the rates of {mechanism.name}, which move on a path, while its parameters change",
+            *(("axes", "traders") if "traders" in study.axes else ("traders",)),
+            value="grandfather",
+            fix="use another response, or let the axes leave that rule alone",
         )
 
 
@@ -297,12 +321,12 @@ def _stated(study: Study, key: str, stated: Mapping[str, Any], axes: Mapping[str
         if name in PATH_AXES or name in _OWN_KEYS:
             rule = "changes the world or the venue, not a parameter"
             raise study.error(rule, key, name, value=show(value), fix="remove it")
-        held = {"traders": study.traders, "margin_mode": study.margin_mode}.get(name)
+        held = getattr(study, name) if name in _OF_STUDY else None
         for protocol in study.protocols if held is None else ():
             try:
                 lead = addressed(protocol, name, study.markets)[0]
             except StudyError as error:
-                fields = {parameter.field for parameter in parameters(protocol)} | set(axes) | set(_CHOICES)
+                fields = {parameter.field for parameter in parameters(protocol)} | set(axes) | set(_OF_STUDY)
                 fix = error.fix or did_you_mean(name, fields)
                 raise study.error(error.rule, key, name, value=show(value), fix=fix) from None
             held = effective(lead.value, study.step)
@@ -325,8 +349,8 @@ def _index(study: Study, axes: Mapping[str, tuple[Any, ...]], values: Mapping[st
             value = values[name]
         elif name == "protocol":
             value = study.protocols[0].name
-        elif name in _CHOICES:
-            value = {"traders": study.traders, "margin_mode": study.margin_mode}[name]
+        elif name in _OF_STUDY:
+            value = getattr(study, name)
         else:
             value = effective(addressed(study.protocols[0], name, study.markets)[0].value, study.step)
         position = next((i for i, held in enumerate(listed) if _same(value, held)), None)

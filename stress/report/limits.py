@@ -18,6 +18,8 @@ _RESPONSES = {
     "book cannot show demand for more leverage",
     "add_collateral": "only accounts above the new cap add the collateral that is missing; a raised cap moves nobody, since "
     "a book cannot show demand for more leverage",
+    "grandfather": "positions keep the margin rates under which they were opened; only the share that turns over meets the new "
+    "ones, each position by the same share, and is resized so that initial margin ÷ equity stays what it was",
 }
 
 
@@ -52,6 +54,14 @@ def _traders(reading: Reading) -> Iterator[str]:
             "Traders are static except for their declared response to a changed parameter at the start "
             f"({response}): {_RESPONSES.get(response, response)}. Nobody deposits, withdraws, opens or closes by choice within the horizon."
         )
+    shares = reading.plan.cell_axes.get("turnover", (study.turnover,))
+    if "grandfather" in responses:
+        yield f"Turnover under new terms (grandfather): {', '.join(stated(share) for share in shares)} of every position."
+        if 0.0 in shares:
+            yield (
+                "Where nothing turns over, every position keeps its old rates: a change of margin cannot show there, and "
+                "equal numbers say nothing about its safety."
+            )
     for scenario in reading.scenarios:
         said = [
             f"{name} {usd(reading.number('open_interest', scenario, cell))}, "

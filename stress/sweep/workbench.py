@@ -145,18 +145,24 @@ class Workbench:
 
     def _build_cell(self, point: int, index: int) -> BuiltCell:
         study, cell, prices = self.study, self.plan.cells[index], self.source(point).initial_prices
-        proposed = self._initial_margin(cell.protocol)
+        current, proposed = self._initial_margin(cell.base), self._initial_margin(cell.protocol)
+        before = None
+        if cell.response == "grandfather":
+            proposed = traders.turned_over(current, proposed, cell.turnover)
+            before = cell.base if any(cell.changed_markets) and cell.turnover < 1 else None
         book = traders.respond(
             self.book(cell, prices),
             cell.response,
             prices=prices,
-            current=self._initial_margin(cell.base),
+            current=current,
             proposed=proposed,
             changed_markets=np.array(cell.changed_markets),
         )
         if cell.margin_mode == "isolated":
             book = traders.isolate(book, proposed, prices)
-        built = engine.build_cell(cell.protocol, book, prices=prices, step=study.step)
+        built = engine.build_cell(
+            cell.protocol, book, prices=prices, step=study.step, before=before, turnover=cell.turnover
+        )
         interest = float(built.open_interest.sum())
         constants = {
             "open_interest": interest,
@@ -221,8 +227,8 @@ class Workbench:
 
     def compiled(self, built: BuiltCell) -> engine.Engine:
         """Return the engine of a cell; its first use in a process compiles it, once and timed."""
-        composed = engine.compose(built.protocol)
-        return self._once(("engine", composed.rules), lambda: self._compile(composed, built))
+        composed = engine.compose(built.protocol, grandfathered=built.cell.grandfathered)
+        return self._once(("engine", composed.rules, composed.grandfathered), lambda: self._compile(composed, built))
 
     def _compile(self, composed: engine.Engine, built: BuiltCell) -> engine.Engine:
         with self._timed():

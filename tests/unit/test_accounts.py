@@ -350,4 +350,4 @@ def test_a_malformed_book_is_refused(change, message):
 
 
 def test_every_response_is_listed():
-    assert RESPONSES == ("keep_utilisation", "shrink_positions", "add_collateral")
+    assert RESPONSES == ("keep_utilisation", "shrink_positions", "add_collateral", "grandfather")
