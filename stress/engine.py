@@ -83,6 +83,8 @@ TRACE_DTYPE = np.dtype([(term.name, term.dtype) for term in TRACE], align=True)
 LEDGER_TOLERANCE = 1e-9
 # "Until quiet" still ends: a venue that is not quiet after this many rounds in one step is at fault.
 ROUNDS_BEFORE_FAULT = 10_000
+# A fill below this share of its order is what rounding left of a limit that was reached: none.
+LEAST_FILL = 1e-12
 NEVER_QUIET = 99  # its code among the violations; smaller codes are numbers of invariants
 
 
@@ -132,6 +134,11 @@ def _no_cover(v, a, m):
 @kernel
 def _no_fill_hook(v, a, r, filled, price, t):
     return None
+
+
+@inlined
+def _stops(v, a):
+    return False
 
 
 @kernel
@@ -198,8 +205,10 @@ def _offer_to(venues: Sequence[Callable[..., Any]], parts: _Parts) -> Any:
         filled, price, counterparty, limit = venue(
             v, a, r, quantity, bankruptcy, value, requirement, available, t, respond, average, invert, maintenance
         )
-        if filled > 0.0:
+        if filled > LEAST_FILL * quantity:
             settle(v, a, r, filled, price, counterparty, bankruptcy, value, requirement, t)
+        else:
+            filled = 0.0
         if covers and counterparty == OUTSIDE_BOOK and limit == BALANCE:
             if capped:
                 limit = CAP
@@ -652,6 +661,7 @@ def _over_contracts(v, a, level):
 def _liquidation(
     flag: Any,
     quantity_of: Any,
+    goes_on: Any,
     fee: Any,
     offer: Any,
     maintenance: Any,
@@ -682,7 +692,7 @@ def _liquidation(
             value, requirement = assess(v, a, maintenance)
             if a < v.traders:
                 due, _ = flag(v, a, value, requirement, t)
-                if not due:  # the rows closed so far were enough
+                if not due and not goes_on(v, a):  # the rows closed so far were enough
                     break
             if closes_out:
                 v.accounts[a]["close_out"] = _over_contracts(v, a, close_out)
@@ -944,6 +954,7 @@ def liquidation(chosen: Sequence[Mechanism], *, grandfathered: bool = False) -> 
     liquidate, unwind_row = _liquidation(
         one(Stage.TRIGGER, "flag"),
         one(Stage.SIZE, "quantity"),
+        one(Stage.SIZE, "goes_on", _stops),
         _charge(fee, reward),
         offer,
         maintenance,

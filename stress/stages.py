@@ -110,7 +110,9 @@ CONTRACTS: dict[Stage, StageContract] = {
     ),
     Stage.SIZE: StageContract(
         ("quantity",),
-        meaning="quantity(v, a, r, equity, requirement, bankruptcy_price, t, maintenance, fee) -> base units to close",
+        optional=("goes_on",),
+        meaning="quantity(v, a, r, equity, requirement, bankruptcy_price, t, maintenance, fee) -> base units to close; "
+        "goes_on(v, a) -> are the account's other rows closed too, though it is due no longer? default: they are not",
     ),
     Stage.EXECUTION: StageContract(
         ("execute",),

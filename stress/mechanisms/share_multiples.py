@@ -3,12 +3,12 @@
 Stage        size.
 Formula      after a share s: requirement (1 - s), equity - penalty, penalty = s x penalty_rate x requirement;
              s = smallest multiple of share_step with requirement / equity below target_margin_ratio, else 1;
-             quantity = s x |size| on every row of the account, the rows of one round alike; a row worth no more than
-             dust_below is closed whole.
+             quantity = s x |size| on every row of the account, the rows of one round alike, also once the first of
+             them have cured it; a row worth no more than dust_below is closed whole.
 Source       Paradex docs, risk-system/liquidations (read 2026-08); the worked table charges 50 %, the prose says 70 %.
-Invariants   0 < s <= 1; a smaller multiple would not have met the target.
-Limits       the penalty is what the rule expects; what is charged is the fee rule's. Rows are reduced in market
-             order, and no further once the account is no longer due.
+Invariants   0 < s <= 1; a smaller multiple would not have met the target. An account that stays due although its
+             orders fill is flat after at most 1 + log(notional / dust_below) / -log(1 - share_step) rounds.
+Limits       the penalty is what the rule expects; what is charged is the fee rule's. Rows are reduced in market order.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from stress.stages import Mechanism, MechanismParameters, Stage, StateField
 class ShareMultiples(MechanismParameters):
     """Shares and ratios are fractions."""
 
-    share_step: float = Field(gt=0, le=1, description="shares are multiples of this")
+    share_step: float = Field(ge=0.01, le=1, description="shares are multiples of this")
     target_margin_ratio: float = Field(gt=0, le=1, description="requirement over equity to come below")
     penalty_rate: float = Field(default=0.0, ge=0, description="penalty over the requirement of what is closed")
-    dust_below: float = Field(default=1.0, gt=0, description="a position worth no more is closed whole, USD")
+    dust_below: float = Field(default=1.0, ge=0.01, description="a position worth no more is closed whole, USD")
 
 
 @inlined
@@ -62,11 +62,17 @@ def quantity(v, a, r, equity, requirement, bankruptcy_price, t, maintenance, fee
     return size if size * v.markets[m]["mark"] <= v.terms[m]["dust_below"] else account["share"] * size
 
 
+@inlined
+def goes_on(v, a):
+    """Tell whether a share was set for the account in this round: it is that of all its rows."""
+    return v.accounts[a]["share_round"] == v.venue[0]["round"]
+
+
 MECHANISM = Mechanism(
     name="share_multiples",
     stage=Stage.SIZE,
     parameters=ShareMultiples,
-    kernels={"quantity": quantity},
+    kernels={"quantity": quantity, "goes_on": goes_on},
     state=(
         StateField("share_round", "account", "f8", "round of the path", reset=-1),
         StateField("share", "account", "f8", "fraction"),

@@ -4,7 +4,8 @@ Stage        size.
 Formula      ratio = equity / gross notional of the account; first_share x |size|, or |size| where the ratio is
              below whole_below_ratio or the position is worth no more than dust_below.
 Source       Perpetual Protocol v1 docs (read 2026-08): below 6.25 % a quarter, below 2.5 % all.
-Invariants   closes no more than what is open.
+Invariants   closes no more than what is open. An account that stays due although its orders fill is flat after at
+             most 1 + log(notional / dust_below) / -log(1 - first_share) rounds.
 Limits       the ratio is the account's; a venue with isolated positions has one per account.
 """
 
@@ -19,9 +20,9 @@ from stress.stages import Mechanism, MechanismParameters, Stage
 class TwoStep(MechanismParameters):
     """Shares and ratios are fractions."""
 
-    first_share: float = Field(gt=0, le=1, description="share of the position that the first step closes")
+    first_share: float = Field(ge=0.01, le=1, description="share of the position that the first step closes")
     whole_below_ratio: float = Field(ge=0, lt=1, description="equity over notional below which all is closed")
-    dust_below: float = Field(default=1.0, gt=0, description="a position worth no more is closed whole, USD")
+    dust_below: float = Field(default=1.0, ge=0.01, description="a position worth no more is closed whole, USD")
 
 
 @kernel

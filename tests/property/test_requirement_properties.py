@@ -373,7 +373,26 @@ def test_share_multiples_is_the_smallest_that_meets_the_target(requirement, equi
         assert (left > 0.0 and needed < target * left) == (k * step >= share - 1e-12) or k * step > share
 
 
-@given(sizes, amounts, shares, st.floats(0.0, 0.5))
+parts = st.floats(0.01, 1.0)
+
+
+@given(parts, st.floats(0.01, 1e3), st.floats(1.0, 1e9), st.sampled_from(["two_step", "share_multiples"]))
+def test_two_step_and_share_multiples_end_within_their_stated_rounds(part, dust, size, name):
+    stated = {"two_step": {"first_share": part, "whole_below_ratio": 0.0}}
+    stated["share_multiples"] = {"share_step": part, "target_margin_ratio": 1.0}
+    rule = {"rule": name, "dust_below": dust} | stated[name]
+    venue = venue_of({"X": 100.0}, [(0.0, {0: (size, 100.0)})], size=rule)
+    kernel = {"two_step": two_step, "share_multiples": share_multiples}[name].quantity
+    most = 1 + max(0.0, math.log(size * 100.0 / dust)) / -math.log1p(-part) if part < 1.0 else 1
+    rounds = 0
+    while venue.rows[0]["size"] != 0.0:  # it stays due, just below its requirement, and every order fills
+        venue.venue[0]["round"] += 1.0
+        venue.rows[0]["size"] -= kernel(venue, 0, 0, 1.0, 1.0, 0.0, 1, None, no_fee)
+        rounds += 1
+        assert rounds <= most + 1
+
+
+@given(sizes, amounts, parts, st.floats(0.0, 0.5))
 def test_two_step_closes_part_or_all(size, equity, first, below):
     venue = venue_of(
         {"X": 100.0},

@@ -6,6 +6,7 @@ import pytest
 
 from stress.mechanisms.share_multiples import after_share, quantity, smallest_share
 from stress.peers.standing import venue_of
+from tests.venues import book_of, one_market_book, one_market_paths, paths_of, protocol_of, row_of, run_one
 
 pytestmark = pytest.mark.interpreted
 
@@ -27,3 +28,29 @@ def test_every_row_of_a_round_is_reduced_by_one_share():
     assert quantity(venue, 0, 1, 80.0, 20.0, 0.0, 1, None, None) == pytest.approx(20.0)
     venue.venue[0]["round"] += 1.0
     assert quantity(venue, 0, 1, 80.0, 70.0, 0.0, 1, None, None) == pytest.approx(10.0)
+
+
+TWO_LEGS = {"rule": "share_multiples", "share_step": 0.5, "target_margin_ratio": 0.9}
+
+
+def test_the_first_row_may_cure_the_account_and_the_others_are_reduced_alike():
+    # Two longs of 10 at 100 with 80: at 97 equity is 20 of 48.5 due; half of both leaves 24.25 / 20, so all is closed.
+    # At 99 equity is 60 of 49.5: not due. At 98, 40 of 49: half leaves 24.5 / 40 = 0.61, though a half of one row
+    # (36.75 of 40) would cure it.
+    book = book_of(("X", "Y"), [80.0], [[(0, 10.0, 100.0), (1, 10.0, 100.0)]])
+    block = paths_of([[[100.0, 100.0], [98.0, 98.0]]])
+    venue, outcome = run_one(protocol_of(size=TWO_LEGS), book, block)
+    assert (row_of(venue, "A0", 0)[0], row_of(venue, "A0", 1)[0]) == (5.0, 5.0)
+    assert outcome["fills"] == 2
+
+
+def test_an_account_that_nothing_cures_ends_flat():
+    # The fee of 5 % takes what each order frees, so the account stays due until its last dollar.
+    rule = TWO_LEGS | {"share_step": 0.01, "dust_below": 0.01}
+    protocol = protocol_of(
+        size=rule,
+        fees={"rule": "liquidation_fee", "liquidation_fee": 0.05, "fee_to": "insurance_fund"},
+        waterfall=[{"rule": "insurance_fund", "insurance_fund": 1e9}],
+    )
+    venue, outcome = run_one(protocol, one_market_book([5.2e6], [1e6], [100.0]), one_market_paths([100.0, 97.0]))
+    assert (row_of(venue, "A0")[0], outcome["violation"]) == (0.0, 0)
