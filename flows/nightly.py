@@ -22,7 +22,7 @@ from typing import Annotated
 
 import cyclopts
 
-from flows.sweep_flow import DATA, checked, data_folder, main, steps
+from flows.sweep_flow import DATA, checked, folder_of, main, steps
 
 from prefect import flow, get_run_logger, task  # isort: skip  (after flows: it sets Prefect's environment)
 from prefect.artifacts import create_markdown_artifact, create_table_artifact  # isort: skip
@@ -161,7 +161,7 @@ def command(
     cron: When to run, in UTC.
     every: Run at this interval instead of by cron, such as 6h.
     """
-    data = data_folder(market_data)
+    data = folder_of(market_data)
     checked(study, data, scheduler)  # an error now, not at three in the morning
     if serve:
         if "PREFECT_API_URL" not in os.environ:

@@ -27,11 +27,10 @@ from prefect import flow, task  # isort: skip  (after flows: it sets Prefect's e
 from prefect.cache_policies import NO_CACHE  # isort: skip
 
 from stress import runs
+from stress.cli import DATA, data_folder
 from stress.config import Study, load_study
 from stress.errors import StressError
 from stress.sweep import Workbench, connect, on_dask
-
-DATA = Path("../shared/data")
 
 
 @contextlib.contextmanager
@@ -177,7 +176,7 @@ def command(
     scheduler: Address of a Dask scheduler whose workers see the same results folder; default: embedded.
     workers: Processes of the embedded cluster; default: the cores of this machine.
     """
-    data = data_folder(market_data)
+    data = folder_of(market_data)
     checked(study, data, scheduler)
     folder, page = sweep_flow(study, results, data, scheduler, workers)
     run = runs.open_run(folder)
@@ -187,9 +186,10 @@ def command(
     print(f"whole   {time.perf_counter() - flows.STARTED:.1f} s from the command to this line")
 
 
-def data_folder(market_data: Path) -> str | None:
-    """Return the folder of price files, or None where there is none: only studies with a replay need it."""
-    return str(market_data) if market_data.is_dir() else None
+def folder_of(market_data: Path) -> str | None:
+    """Return the folder of price files as a flow passes it on."""
+    found = data_folder(market_data)
+    return None if found is None else str(found)
 
 
 def main(program: cyclopts.App) -> None:

@@ -32,10 +32,24 @@ Results = Annotated[Path, cyclopts.Parameter(help="Folder of all runs.")]
 DATA = Path("../shared/data")
 
 
+def data_folder(market_data: Path) -> Path | None:
+    """Return the folder of price files; the default may be absent, since only some studies need it."""
+    if market_data.is_dir():
+        return market_data
+    if market_data == DATA:
+        return None
+    raise StudyError(
+        "is no folder",
+        key="--market-data",
+        value=str(market_data),
+        fix="name the folder that holds the price files, or leave the option out if the study needs none",
+    )
+
+
 def _load(study: Path, market_data: Path) -> Study:
     from stress.config import load_study
 
-    return load_study(study, market_data=market_data if market_data.is_dir() else None)
+    return load_study(study, market_data=data_folder(market_data))
 
 
 @app.command
@@ -420,7 +434,7 @@ def calibrate(
     )
     fitted = calibration.panel(histories, list(kept.markets), markets)
     if layer != "parametric":
-        model = calibration.with_hours(model, layer, fitted)
+        model = calibration.with_hours(model, layer, fitted, repair or [])
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(calibration.as_yaml(model), encoding="utf-8")
     assert model.calibration is not None  # it was just fitted
@@ -441,7 +455,7 @@ def replay(
     market: str = "markets/house.yaml",
     markets: Annotated[list[str] | None, cyclopts.Parameter(consume_multiple=True)] = None,
     accounts: int = 1000,
-    impact_share: Annotated[tuple[float, ...], cyclopts.Parameter(consume_multiple=True)] = (0.0, 0.3),
+    impact_share: Annotated[tuple[float, ...] | None, cyclopts.Parameter(consume_multiple=True)] = None,
     severity: float | None = None,
     time_compression: float | None = None,
     volatility_to: Annotated[list[str] | None, cyclopts.Parameter(consume_multiple=True)] = None,
@@ -462,7 +476,8 @@ def replay(
     market: Market file.
     markets: Markets to simulate; default: those of the event that market file, protocol and data know.
     accounts: Accounts of the synthetic book.
-    impact_share: Shares of own impact to run at; 0: history holds its own cascade already.
+    impact_share: Shares of own impact to run at; default: 0, since history holds its own cascade already, and the
+        share of flow that the venue states.
     severity: Multiple of all log moves of history.
     time_compression: History runs this much faster.
     volatility_to: MARKET=0.6: rescale a market of history to a yearly volatility.
@@ -489,8 +504,7 @@ def replay(
         protocol, market, None if markets is None else tuple(markets), accounts, impact_share, _pairs(map, "--map"),
         {key: value for key, value in changes.items() if value}, anchors,
     )  # fmt: skip
-    data = market_data if market_data.is_dir() else None
-    values, said = config.replay_study(event, asked, configs=configs, market_data=data)
+    values, said = config.replay_study(event, asked, configs=configs, market_data=data_folder(market_data))
     file = results / "studies" / f"replay_{event.replace('-', '_')}.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(f"# {said}\n{yaml.safe_dump(values, sort_keys=False, width=120)}", encoding="utf-8")

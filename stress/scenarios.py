@@ -89,12 +89,13 @@ class Mapped(_Entry):
 class ReplayScenario(_Entry):
     """A stretch of history from a price file: `from` <= t < `from` + the study's horizon.
 
-    `impact_share`: one run for each entry, own impact scaled by it (0 = none, since history already
-    holds the historical cascade; the other the venue's share of flow). `to`, where given, must agree
-    with the horizon. `venues` and `symbols` select the spot series whose median is the world price;
+    `impact_share`: one run for each entry, own impact scaled by it. A study that leaves it out runs at 0 (history
+    already holds the historical cascade) and at the share of flow that the venue states. `to`, where given, must
+    agree with the horizon. `venues` and `symbols` select the spot series whose median is the world price;
     default: every series of the file whose symbol is the market's spot pair (`paths.replay`).
     `on_gap`: hold the last close over missing bars, at most `longest_hold`, or refuse.
-    `on_bad_print`: refuse an isolated spike, keep it, or winsorise it to its neighbours' range.
+    `on_bad_print`: refuse an isolated spike, keep it, or winsorise it to its neighbours' range. `repair`: rules for
+    what else is wrong with the file, each defect=rule as `perpstress prices` offers them.
 
     Transforms, all of log moves since the start; the defaults leave history as it is. `severity` multiplies
     them. `volatility_to` rescales a market to a volatility per sqrt year of its closes over the path (before
@@ -114,6 +115,7 @@ class ReplayScenario(_Entry):
     on_gap: Literal["hold", "refuse"] = "hold"
     longest_hold: Exact = Field(default="15m", validate_default=True)
     on_bad_print: Literal["refuse", "keep", "winsorise"] = "refuse"
+    repair: tuple[str, ...] = ()
     severity: Positive = 1.0
     time_compression: Annotated[float, Field(ge=1)] = 1.0
     volatility_to: dict[str, Positive] = {}

@@ -481,8 +481,8 @@ def _co_jumps(evidence: Evidence) -> dict[str, float]:
     return found
 
 
-def with_hours(model: MarketModel, law: str, data: Panel) -> MarketModel:
-    """Return a fitted model whose paths are drawn from the hours of its one price file."""
+def with_hours(model: MarketModel, law: str, data: Panel, repair: Sequence[str] = ()) -> MarketModel:
+    """Return a fitted model whose paths are drawn from the hours of its one price file, repaired by the same rules."""
     facts = model.calibration
     assert facts is not None  # a fitted model carries its calibration
     if law not in ("block_bootstrap", "garch_fhs"):
@@ -493,7 +493,7 @@ def with_hours(model: MarketModel, law: str, data: Panel) -> MarketModel:
         )
     file = facts.data[0]
     returns = {market: data.returns[:, i] for i, market in enumerate(data.markets)}
-    return model.model_copy(update={"resampled": resampled.calibrated(law, file.file, file.blake2b, returns)})
+    return model.model_copy(update={"resampled": resampled.calibrated(law, file.file, file.blake2b, returns, repair)})
 
 
 def _is_kept(of: str) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 from stress.config.documents import read_document
 from stress.config.protocol import Protocol
+from stress.config.references import shares_of_flow
 from stress.config.refusals import read_model
 from stress.errors import StudyError, did_you_mean
 from stress.observations import bar_of
@@ -35,7 +36,7 @@ class Replay:
     market: str = "markets/house.yaml"
     markets: tuple[str, ...] | None = None
     accounts: int = 1000
-    impact_share: tuple[float, ...] = (0.0, 0.3)
+    impact_share: tuple[float, ...] | None = None  # None: 0 and the venue's share of flow
     map: Mapping[str, str] = field(default_factory=dict)
     transforms: Mapping[str, Any] = field(default_factory=dict)
     anchors_only: bool = False
@@ -105,7 +106,7 @@ def replay_study(name: str, asked: Replay, *, configs: Path, market_data: Path |
                 "replay": file.name,
                 "from": event.begins.isoformat(),
                 "to": (event.begins + timedelta(seconds=event.lasts)).isoformat(),
-                "impact_share": list(asked.impact_share),
+                "impact_share": list(asked.impact_share or shares_of_flow([protocol])),
                 "longest_hold": format_duration(event.history.longest_hold),
                 "on_bad_print": event.history.on_bad_print,
                 **({"map": {m: mapping[m] for m in markets if m in mapping}} if asked.map else {}),

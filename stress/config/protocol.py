@@ -16,7 +16,7 @@ from stress.config.documents import read_document
 from stress.config.refusals import read_model
 from stress.errors import MechanismError, StudyError
 from stress.mechanisms import of_stage, shelf
-from stress.stages import CONTRACTS, Mechanism, MechanismParameters, Stage
+from stress.stages import CONTRACTS, ImpactParameters, Mechanism, MechanismParameters, Stage
 
 
 @functools.cache
@@ -42,7 +42,7 @@ class RuleOf:
         return core_schema.tagged_union_schema(choices, discriminator="rule")
 
 
-Impact = Annotated[MechanismParameters, RuleOf(Stage.IMPACT)]
+Impact = Annotated[ImpactParameters, RuleOf(Stage.IMPACT)]
 Oracle = Annotated[MechanismParameters, RuleOf(Stage.ORACLE)]
 Mark = Annotated[MechanismParameters, RuleOf(Stage.MARK)]
 Funding = Annotated[MechanismParameters, RuleOf(Stage.FUNDING)]

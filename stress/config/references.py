@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from stress.config.documents import Document, read_document
 from stress.config.protocol import Protocol
 from stress.config.refusals import read_model
 from stress.errors import StressError, StudyError, did_you_mean
+from stress.observations import parse_rules
 from stress.paths import MarketModel
 from stress.scenarios import STATIONARY, ReplayScenario, parse_scenario
 
@@ -90,6 +91,7 @@ def resolve(values: Mapping[str, Any], origin: Origin, problems: list[StressErro
         found["markets"] = stated
         attempt("markets", lambda names: _markets(names, market, found["protocol"], origin))
     if "scenarios" in found and not problems:
+        found["scenarios"] = tuple(_both_ways(scenario, found["protocol"]) for scenario in found["scenarios"])
         stated_hashes = found.get("data_hashes", {})
         found["data_hashes"] = stated_hashes
         attempt("data_hashes", lambda hashes: _data_hashes(found, hashes, origin))
@@ -128,9 +130,24 @@ def _scenario(entry: Any, index: int, regimes: tuple[str, ...], origin: Origin) 
     if not isinstance(entry, (str, Mapping)):
         return entry
     try:
-        return parse_scenario(entry, regimes)
+        scenario = parse_scenario(entry, regimes)
+        if isinstance(scenario, ReplayScenario):
+            parse_rules(scenario.repair, f"scenarios.{scenario.name}.repair")
     except StudyError as error:
         raise document.own(error, at) from None
+    return scenario
+
+
+def shares_of_flow(protocols: Sequence[Protocol]) -> tuple[float, ...]:
+    """Return the impact shares at which a replay runs by default: none, and what each venue states of itself."""
+    return tuple(sorted({0.0, *(protocol.impact.arbitrage_share for protocol in protocols)}))
+
+
+def _both_ways(scenario: Any, protocols: tuple[Protocol, ...]) -> Any:
+    """Return a replay that says nothing of its own impact with the shares at which it runs."""
+    if not isinstance(scenario, ReplayScenario) or "impact_share" in scenario.model_fields_set:
+        return scenario
+    return scenario.model_copy(update={"impact_share": shares_of_flow(protocols)})
 
 
 def _markets(names: Any, market: MarketModel, protocols: tuple[Protocol, ...], origin: Origin) -> Any:

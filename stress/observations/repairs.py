@@ -71,20 +71,18 @@ def offered(defect: str, kind: str) -> list[str]:
     return [f"{defect.replace(' ', '_')}={rule}" for rule in RULES.get(defect, ())]
 
 
-def parse_rules(stated: Sequence[str]) -> dict[str, str]:
-    """Return {defect: rule} of 'defect=rule'; an underscore may stand for a blank."""
+def parse_rules(stated: Sequence[str], key: str = "--repair") -> dict[str, str]:
+    """Return {defect: rule} of 'defect=rule'; an underscore may stand for a blank. `key`: where they are stated."""
     rules = {}
     for text in stated:
         name, sign, rule = text.partition("=")
         name = name.strip().replace("_", " ")
         if not sign or name not in RULES:
             fix = did_you_mean(name, RULES)
-            raise StudyError(
-                "a repair is defect=rule, such as bad_prints=winsorise", key="--repair", value=text, fix=fix
-            )
+            raise StudyError("a repair is defect=rule, such as bad_prints=winsorise", key=key, value=text, fix=fix)
         if rule not in RULES[name]:
             fix = "use " + " or ".join(RULES[name])
-            raise StudyError(f"is no rule for {name}", key="--repair", value=rule, fix=fix)
+            raise StudyError(f"is no rule for {name}", key=key, value=rule, fix=fix)
         rules[name] = rule
     return rules
 
@@ -256,7 +254,8 @@ def refuse(seen: Observations, found: Sequence[Defect], rules: Mapping[str, str]
         if defect.wrong and defect.name not in rules:
             rule = defect.rule + (f" ({defect.count} rows)" if defect.count > 1 else "")
             ways = " or ".join(f"--repair {way}" for way in offered(defect.name, seen.kind))
-            fix = (defect.fix or "correct or remove the row") + (f"; or name a repair: {ways}" if ways else "")
+            named = f"; or name a repair: {ways} (a study: `repair: [...]` of its replay)" if ways else ""
+            fix = (defect.fix or "correct or remove the row") + named
             raise PriceFileError(rule, file=seen.file, line=defect.line, key=defect.key, value=defect.value, fix=fix)
 
 
@@ -276,7 +275,8 @@ def histories(seen: Observations, rules: Mapping[str, str]) -> PriceHistory:
             file=seen.file,
             key="missing columns",
             value=["open"],
-            fix=f"name a repair: --repair no_open=previous_close; it has {', '.join(seen.table.columns)}",
+            fix="name a repair: --repair no_open=previous_close (a study: `repair: [no_open=previous_close]` of its "
+            f"replay); it has {', '.join(seen.table.columns)}",
         )
     bar = bar_of(repaired.series)
     if bar is None:

@@ -10,7 +10,7 @@ Equations    block_bootstrap  hour h of the path is row k(h) of the data, all ma
              Highs and lows of the row come along (scaled by the ratio of volatilities), and the bar is walked as a
              replay walks it: the wick is visited.
 Parameters   `law`, `mean_block`, `garch` and tails of each market; rows come from the user's price file, named by its
-             name and hash: market data do not ship.
+             name and hash, after the rules of `repair`: market data do not ship.
 Addresses    purpose BOOTSTRAP, group = hour: restart, row, tail.
 Calibration  `fit_garch`, with arch: Student-t, alpha + beta held at PERSISTENCE (hourly fits sit at 1).
 Cannot       say anything that the file does not hold: with mean block b there are rows / b independent blocks, and a
@@ -68,6 +68,7 @@ class Resampled(BaseModel):
     blake2b: str
     mean_block: Annotated[Exact, Field(ge=HOUR)] = Field(default="336h", validate_default=True)
     tail_from: Annotated[float, Field(gt=0.9, lt=1)] = 0.995
+    repair: tuple[str, ...] = ()
     garch: dict[str, Garch] = {}
 
 
@@ -231,7 +232,9 @@ def generate(keys: np.ndarray, terms: ResampledTerms, first_path: int, count: in
     return np.stack([worlds(hours_of(keys, terms, first_path + p), terms.legs, terms.prices) for p in range(count)])
 
 
-def calibrated(law: str, file: str, blake2b: str, returns: Mapping[str, np.ndarray]) -> Resampled:
-    """Return the layer for a file; returns by market (n,), NaN across a gap, for the GARCH law."""
+def calibrated(
+    law: str, file: str, blake2b: str, returns: Mapping[str, np.ndarray], repair: Sequence[str] = ()
+) -> Resampled:
+    """Return the layer for a file; returns by market (n,), NaN across a gap, for the GARCH law; `repair`: rules."""
     garch = {market: fit_garch(r) for market, r in returns.items()} if law == "garch_fhs" else {}
-    return Resampled(law=law, file=file, blake2b=blake2b, garch=garch)
+    return Resampled(law=law, file=file, blake2b=blake2b, garch=garch, repair=tuple(repair))

@@ -110,8 +110,11 @@ def _paths(reading: Reading) -> Iterator[str]:
                 if share == 0
                 else f"own impact counts {stated(share)}, on top of a history that already contains the cascade of its day"
             )
-            changes = "".join(f", changed: {change}" for change in reading.scenario(scenario).changes)
+            replay = reading.scenario(scenario)
+            changes = "".join(f", changed: {change}" for change in replay.changes)
             yield f"{scenario.name} is one historical path{changes}; an outcome and not a probability; {history}."
+            if replay.repair:
+                yield f"{replay.replay} was repaired by the rules that the study names: {', '.join(replay.repair)}."
         if scenario.kind == "anchors":
             yield _anchor_words(scenario.name, reading.scenario(scenario))
     if shares and len(shares) == 1:

@@ -16,6 +16,7 @@ from stress import accounts, design, engine, grid, paths, traders
 from stress.calibration import by_market
 from stress.config import Protocol, Study, load_study
 from stress.errors import StoreError, StudyError
+from stress.observations import parse_rules
 from stress.paths import PathSource
 from stress.scenarios import ShockSet
 from stress.sources import read_prices
@@ -97,7 +98,8 @@ class Workbench:
             if drawn and scenario.kind == "regime"
             else None
         )
-        history = None if file is None else read_prices(study.locate(file))
+        rules = scenario.repair if scenario.kind == "replay" else drawn.repair if drawn else ()
+        history = None if file is None else read_prices(study.locate(file), parse_rules(rules, f"repair of {file}"))
         if history is not None and scenario.kind == "regime":
             history = by_market(history)
         return paths.compose(

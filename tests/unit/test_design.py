@@ -9,7 +9,7 @@ import pytest
 
 from stress import config, design
 from stress.config import load_protocol, load_study, parse_document
-from stress.errors import StudyError
+from stress.errors import StressError, StudyError
 from stress.stages import Delay, Seconds
 from stress.sweep import Workbench, cost
 
@@ -185,6 +185,40 @@ def test_a_replay_stands_once_per_share_of_own_impact(quickstart, tmp_path):
     assert len(set(found.path_axes["scenario"])) == 2
     assert found.cells[0].index == ()
     assert found.current_index == ()
+
+
+def test_a_replay_that_says_nothing_of_its_impact_runs_without_and_at_each_venues_share(quickstart, tmp_path):
+    (tmp_path / "bars.csv").write_text("")
+    entry = {"name": "day", "replay": str(tmp_path / "bars.csv"), "from": "2025-10-10"}
+    stated = made(quickstart, axes={}, scenarios=[entry | {"impact_share": [0.0]}])
+    assert [p.scenario.impact_share for p in design.plan(stated).path_points] == [(0.0,)]
+    silent = made(quickstart, axes={}, scenarios=[entry])
+    assert quickstart.protocols[0].impact.arbitrage_share == 0.3
+    assert [p.scenario.impact_share for p in design.plan(silent).path_points] == [(0.0,), (0.3,)]
+    assert silent.content_hash not in (stated.content_hash, quickstart.content_hash)
+    other = quickstart.protocols[0].model_dump(by_alias=True)
+    other["impact"] |= {"arbitrage_share": 0.5}
+    both = made(quickstart, axes={}, scenarios=[entry], protocol=[quickstart.protocols[0], other | {"name": "other"}])
+    assert both.scenarios[0].impact_share == (0.0, 0.3, 0.5)
+
+
+def test_a_replay_names_its_repairs_and_they_enter_its_hash(quickstart, tmp_path):
+    times = [
+        f"2025-10-10T{hour:02d}:00:00Z" for hour in range(24) for _ in range(1 + (hour == 5))
+    ]  # 05:00 stands twice
+    rows = [
+        f"{time},{symbol},{price},{price},{price},{price}"
+        for symbol, price in (("BTC", 100), ("ETH", 10))
+        for time in times
+    ]
+    (tmp_path / "bars.csv").write_text("\n".join(["ts,symbol,open,high,low,close", *rows]))
+    entry = {"replay": str(tmp_path / "bars.csv"), "from": "2025-10-10", "impact_share": [0]}
+    plain = made(quickstart, axes={}, markets=["BTC", "ETH"], scenarios=[entry])
+    with pytest.raises(StressError, match="duplicates=first"):
+        Workbench(plain).source(0)
+    repaired = made(quickstart, axes={}, markets=["BTC", "ETH"], scenarios=[entry | {"repair": ["duplicates=first"]}])
+    assert Workbench(repaired).source(0).generate(0, 1).world.shape == (1, 1441, 2)
+    assert repaired.content_hash != plain.content_hash
 
 
 def test_the_protocols_own_values_are_current_where_they_are_on_the_grid(quickstart):

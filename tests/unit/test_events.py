@@ -1,5 +1,6 @@
 """Dated events: every file is whole and sourced; a replay is made from history where there is some, else from anchors."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,12 @@ def test_the_command_lists_events_and_writes_the_study(tmp_path, capsys):
         main(["replay", "2021-05-19", "--study-only", "--configs", str(CONFIGS), "--results", str(tmp_path),
               "--market-data", str(history(tmp_path))])  # fmt: skip
     assert "history" in capsys.readouterr().out
-    assert yaml.safe_load((tmp_path / "studies" / "replay_2021_05_19.yaml").read_text())["markets"] == ["BTC", "ETH"]
+    written = yaml.safe_load((tmp_path / "studies" / "replay_2021_05_19.yaml").read_text())
+    assert written["markets"] == ["BTC", "ETH"]
+    assert written["scenarios"][0]["impact_share"] == [0.0, 0.3]  # none, and what the reference venue states of itself
+    with pytest.raises(SystemExit, match="2"):
+        main(["replay", "2021-05-19", "--market-data", str(tmp_path / "nowhere"), "--configs", str(CONFIGS)])
+    said = capsys.readouterr().err
+    assert re.search(r"--market-data = '.*nowhere'", said)
     with pytest.raises(SystemExit, match="2"):
         main(["replay", "2021-05-19", "--map", "SOL", "--configs", str(CONFIGS), "--results", str(tmp_path)])

@@ -266,6 +266,22 @@ CASES = [
         "--market-data",
     ),
     study(
+        "unknown repair",
+        "[calm]",
+        "[{replay: no.csv, from: '2025-01-01', repair: [gap=hold]}]",
+        "scenarios[0].repair",
+        "defect=rule",
+        "did you mean gaps",
+    ),
+    study(
+        "rule of another defect",
+        "[calm]",
+        "[{replay: no.csv, from: '2025-01-01', repair: [gaps=winsorise]}]",
+        "scenarios[0].repair",
+        "no rule for gaps",
+        "use hold",
+    ),
+    study(
         "missing book",
         "{kind: synthetic, accounts: 20}",
         "{kind: snapshot, path: no.csv}",
