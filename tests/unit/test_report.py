@@ -50,7 +50,7 @@ STUDY = {
     "seed": 20261122,
 }
 SMALL = {"axes": {"leverage_cap": [40, 50]}, "current": {"leverage_cap": 40}}
-REPLAY = {"replay": "prices.parquet", "name": "crash", "from": "2025-10-10T20:00:00Z"}
+REPLAY = {"replay": "prices.parquet", "name": "crash", "from": "2025-10-10T20:00:00Z", "impact_share": [0]}
 
 
 # ------------------------------------------------------------------------------ runs from drawn outcomes

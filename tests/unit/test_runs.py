@@ -171,7 +171,7 @@ def test_a_run_keeps_the_data_it_read(tmp_path):
     prices = tmp_path / "crash.csv"
     prices.write_text("\n".join(["ts,symbol,open,high,low,close", *bars]) + "\n")
     symbols = {"BTC": ["BTC"], "ETH": ["ETH"]}
-    replay = {"name": "crash", "replay": str(prices), "from": "2025-10-10T00:00:00Z", "symbols": symbols}
+    replay = {"name": "crash", "replay": str(prices), "from": "2025-10-10", "symbols": symbols, "impact_share": [0]}
     asked = study(scenarios=[replay], paths=1, step="20s")
     done = stress.run(asked, results=tmp_path / "results", workers=1)
     prices.unlink()
@@ -185,7 +185,7 @@ def test_a_run_keeps_the_data_it_read(tmp_path):
 def test_what_is_wrong_is_said_by_the_names_of_the_users_files(tmp_path):
     file = tmp_path / "bad.csv"
     file.write_text("ts,symbol,open,high,low,close\nnoon,BTC,1,1,1,1\n")
-    replay = {"name": "crash", "replay": str(file), "from": "2025-10-10T00:00:00Z"}
+    replay = {"name": "crash", "replay": str(file), "from": "2025-10-10T00:00:00Z", "impact_share": [0]}
     with pytest.raises(StressError, match=r"bad\.csv:2: ts = 'noon'") as raised:
         stress.run(study(scenarios=[replay], paths=1), results=tmp_path / "results")
     assert raised.value.file == str(file)
