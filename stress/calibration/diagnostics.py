@@ -30,6 +30,7 @@ INSIDE = 12  # steps of an hour
 PIECE = 120 * 24  # hours of one path
 YEAR_HOURS = 8760
 EXTREME = 0.5826  # -zeta(1/2) / sqrt(2 pi)
+TYPICAL = 0.6922  # mean of the median of INSIDE absolute normals
 LAGS = (1, 6, 24, 72, 168, 336)
 HORIZONS = (1, 4, 24)
 LEVELS = (0.01, 0.001)
@@ -95,8 +96,8 @@ def _hourly(x: np.ndarray) -> Sample:
     start = x[:-1:INSIDE][:, None, :]
     points = x[1:].reshape(hours, INSIDE, -1) - start
     sizes = np.abs(steps)
-    # Bipower: a jump inside the hour says nothing about the motion between the steps.
-    spread = np.sqrt(0.5 * np.pi * (sizes[:, 1:] * sizes[:, :-1]).mean(axis=1))
+    # The median: a jump or a wick inside the hour says nothing about the motion between the steps.
+    spread = np.median(sizes, axis=1) / TYPICAL
     high = np.maximum(points.max(axis=1), 0.0) + EXTREME * spread
     low = np.minimum(points.min(axis=1), 0.0) - EXTREME * spread
     return Sample(points[:, -1], high, low)

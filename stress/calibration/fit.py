@@ -19,7 +19,7 @@ import yaml
 
 from stress.errors import PriceFileError, StudyError, did_you_mean
 from stress.observations import market_of
-from stress.paths import Calibration, MarketModel, PriceData, diffusion, regimes, resampled, volatility
+from stress.paths import Calibration, MarketModel, PriceData, diffusion, regimes, resampled, volatility, wicks
 from stress.paths.jumps import fitting
 from stress.paths.replay import BAD_PRINT_FACTOR, PriceHistory
 
@@ -65,6 +65,7 @@ class Evidence:
     diffusive: np.ndarray  # (n, m) returns over season, NaN where flagged
     correlation: np.ndarray  # (m, m) of diffusive returns in the first regime
     chance: np.ndarray | None  # selection of common jumps, None without one
+    beyond: np.ndarray  # (n, m, 2) how far low and high reach beyond the body, in local standard deviations
 
 
 def by_market(history: PriceHistory) -> PriceHistory:
@@ -194,7 +195,7 @@ def observe(data: Panel, template: MarketModel) -> Evidence:
     return Evidence(
         data, majors, chain, season, state, multiple,
         template.regimes.values("jump_size")[state], template.regimes.values("jump_intensity")[state],
-        level, seen, calm, correlation, chance,
+        level, seen, calm, correlation, chance, wicks.excess(returns, data.high, data.low, level),
     )  # fmt: skip
 
 
@@ -231,6 +232,8 @@ def estimate(evidence: Evidence, template: MarketModel, weight: np.ndarray) -> t
     beta, dispersion, hours = fitting.fit_beta(data.returns, evidence.level, seen, evidence.correlation, weight)
     common, said = _common(evidence, template, weight)
     warnings += said
+    common_wicks, of_markets, said = _wicks(evidence, template, weight)
+    warnings += said
     markets = {}
     for i, name in enumerate(names):
         kept = template.markets.get(name)
@@ -246,6 +249,7 @@ def estimate(evidence: Evidence, template: MarketModel, weight: np.ndarray) -> t
             "jump_beta": float(beta[i]),
             "jump_dispersion": float(dispersion[i]),
             "own_jumps": own,
+            **of_markets[name],
         }
     return {
         "markets": markets,
@@ -261,6 +265,7 @@ def estimate(evidence: Evidence, template: MarketModel, weight: np.ndarray) -> t
         },
         "volatility": slow and {"half_life": float(slow.half_life), "sd": slow.sd},
         "jumps": {"common": common},
+        "wicks": common_wicks,
     }, warnings
 
 
@@ -319,6 +324,26 @@ def _own(evidence: Evidence, i: int, weight: np.ndarray) -> tuple[dict[str, Any]
     sd, intensity, bound = fitting.fit_normal(size, threshold[hours], weight[hours], exposure, quiet)
     said = f"{name}: own jumps hardly exceed what is seen as one; their sd is held at half the threshold"
     return {"intensity": intensity, "size": {"law": "normal", "sd": sd}}, [said] if bound else []
+
+
+def _wicks(
+    evidence: Evidence, template: MarketModel, weight: np.ndarray
+) -> tuple[dict[str, float], dict[str, dict[str, Any]], list[str]]:
+    """Return rates of the common train, each market's wicks to both sides, and warnings."""
+    names, warnings = evidence.panel.markets, []
+    half_life = (template.wicks or wicks.Wicks()).half_life
+    common: dict[str, float] = {}
+    of_markets: dict[str, dict[str, Any]] = {name: {} for name in names}
+    for side, word in enumerate(("down", "up")):
+        beyond = evidence.beyond[:, :, side]
+        found = [wicks.fit_sizes(beyond[:, i], weight, half_life) for i in range(len(names))]
+        share = wicks.fit_common(beyond[:, evidence.majors], weight)
+        common[f"common_{word}"], parts = wicks.split(found, share)
+        for name, part in zip(names, parts, strict=True):
+            of_markets[name][f"wick_{word}"] = part and part.model_dump()
+            if part is None:
+                warnings.append(f"{name}: fewer than {wicks.FEWEST} wicks {word}; wick_{word} is off")
+    return common, of_markets, warnings
 
 
 def blocks(hours: int, mean_block: float, replicates: int, seed: int) -> Iterator[np.ndarray]:
@@ -394,6 +419,7 @@ KEPT = (
     "regimes.states.*.depth",
     "regimes.states.*.jump_intensity",
     "regimes.states.*.jump_size",
+    "wicks.half_life",
     "depth",
     "premium",
 )
@@ -422,11 +448,11 @@ def _assemble(
     for state, values in fitted["regimes"]["states"].items():
         kept_state = template.regimes.states[state]
         values |= kept_state.model_dump(include={"jump_intensity", "jump_size", "depth"})
-    wicks = {}
+    ratios = {}
     for i, market in enumerate(prices.markets):
         both = ~np.isnan(prices.returns[:, i]) & ~np.isnan(prices.squared_range[:, i])
         parkinson = prices.squared_range[both, i].mean() / (4 * np.log(2))
-        wicks[market] = float(np.sqrt(parkinson / (prices.returns[both, i] ** 2).mean()))
+        ratios[market] = float(np.sqrt(parkinson / (prices.returns[both, i] ** 2).mean()))
     slow = fitted["volatility"]
     years = len(prices.hours) / 8760
     occupancy = evidence.chain.probability.mean(axis=0)
@@ -444,6 +470,7 @@ def _assemble(
             "regimes": fitted["regimes"],
             "volatility": slow and {"half_life": f"{slow['half_life']:.0f}s", "sd": slow["sd"]},
             "jumps": {**template.jumps.model_dump(exclude={"common"}), **fitted["jumps"]},
+            "wicks": {**(template.wicks or wicks.Wicks()).model_dump(), **fitted["wicks"]},
             "depth": template.depth,
             "premium": template.premium,
             "sources": [source for source in template.sources if _is_kept(source.of)],
@@ -457,7 +484,7 @@ def _assemble(
                 template=template.name,
                 kept=KEPT,
                 occupancy=dict(zip(template.regimes.states, occupancy.tolist(), strict=True)),
-                wicks=wicks,
+                wicks=ratios,
                 seasonality=tuple(
                     round(float(evidence.season[np.argmax(prices.hours.hour == hour)]), 4) for hour in range(24)
                 ),

@@ -32,7 +32,7 @@ DIFFUSION, COMMON_JUMP, IDIOSYNCRATIC_JUMP, REGIME, BRIDGE, DEPTH, PREMIUM, BOOT
 MIXTURE = np.uint64(15)
 SOURCE_NOISE = np.uint64(16)  # sub-level: the source
 DELEVERAGING = np.uint64(17)  # counter: (seed of the rule, path, step x rows + bankrupt row)
-DELEVERAGING = np.uint64(17)  # counter: (seed of the rule, path, step x rows + bankrupt row)
+WICK = np.uint64(18)
 
 # Market id of numbers that belong to no market (regime, common jumps), and the sub-level of what has none.
 COMMON = np.uint64(0)

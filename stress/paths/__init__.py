@@ -1,6 +1,6 @@
 """The market model and its composition: layers in, blocks of paths out.
 
-    regimes -> slow volatility -> jumps -> diffusion -> depth -> premium
+    regimes -> slow volatility -> jumps -> diffusion -> wicks -> depth -> premium
 
 One layer is one file of this folder: equations, parameters, calibration, what it cannot produce. All
 layers of one path run in one compiled kernel that releases the GIL. Every random number has an address
@@ -24,7 +24,7 @@ from stress.kernels.jit import entry
 from stress.kernels.mean_reversion import knot_grid
 from stress.kernels.rng import COMMON, market_id, round_keys, stream_of
 from stress.kernels.venue import PathBlock
-from stress.paths import anchors, depth, diffusion, jumps, premium, regimes, replay, resampled, shock, volatility
+from stress.paths import anchors, depth, diffusion, jumps, premium, regimes, replay, resampled, shock, volatility, wicks
 from stress.paths.depth import Depth
 from stress.paths.diffusion import DiffusionOfMarket
 from stress.paths.jumps import Jumps, JumpsOfMarket
@@ -33,6 +33,7 @@ from stress.paths.regimes import Regimes
 from stress.paths.replay import PriceHistory, PriceReport
 from stress.paths.resampled import Resampled, ResampledTerms
 from stress.paths.volatility import SlowVolatility
+from stress.paths.wicks import Wicks, WicksOfMarket
 from stress.scenarios import STATIONARY, AnchorScenario, RegimeScenario, ReplayScenario, ShockScenario
 from stress.stages import format_duration
 
@@ -63,7 +64,7 @@ class Calibration(BaseModel):
 
     span : first and last hour, UTC. hours : number of returns of each market. standard_errors : by key, from
     `bootstrap`. kept : keys that prices cannot identify, taken from `template`. wicks : Parkinson volatility
-    (highs and lows) over close-to-close volatility, of each market; no layer of the model makes wicks. seasonality :
+    (highs and lows) over close-to-close volatility, of each market. seasonality :
     volatility of each hour of the day (UTC) over its root mean square; no layer uses it. co_jumps : hours in which most
     majors jumped, and of them the share in which each market did.
     """
@@ -83,7 +84,7 @@ class Calibration(BaseModel):
     warnings: tuple[str, ...]
 
 
-class Market(DiffusionOfMarket, JumpsOfMarket):
+class Market(DiffusionOfMarket, JumpsOfMarket, WicksOfMarket):
     """One market: the venue's scale, and its part of each layer.
 
     price : USD at t = 0. depth_usd : within 1 % of the mid, one side, on this venue, in the first regime
@@ -111,6 +112,7 @@ class MarketModel(BaseModel):
     regimes: Regimes = Regimes()
     volatility: SlowVolatility | None = None
     jumps: Jumps = Jumps()
+    wicks: Wicks | None = None
     depth: Depth | None = None
     premium: Premium | None = None
     resampled: Resampled | None = None
@@ -149,6 +151,7 @@ class Terms(NamedTuple):
     volatility: volatility.VolatilityTerms
     jump: jumps.JumpTerms
     diffusion: diffusion.DiffusionTerms
+    wick: wicks.WickTerms
     depth: depth.DepthTerms
     premium: premium.PremiumTerms
     ids: np.ndarray  # (m,) uint64, permanent ids of the selected markets
@@ -201,6 +204,10 @@ def _generate(keys, terms, scratch, first_path, world, depths, premiums, regime)
         for i in range(markets):
             world[p, 0, i] = terms.prices[i]
         diffusion.walk(keys, path, terms.diffusion, terms.clock, terms.step, state, slow, jump, shocks, noise, world[p])
+        if terms.wick.active:
+            if not terms.jump.active:
+                travelled[:] = 0.0
+            wicks.walk(keys, path, terms.wick, terms.ids, terms.clock, terms.step, state, slow, world[p], travelled)
         depth.walk(
             keys, path, terms.depth, terms.ids, terms.clock, terms.steps_per_knot, state, slow, travelled, knots, noise,
             depths[p],
@@ -502,6 +509,13 @@ def _terms(
             axes.correlation,
             axes.volatility * np.outer(chain.values("volatility"), [market.volatility for market in of]),
             np.array([market.drift for market in of]) - compensator,
+        ),
+        wick=wicks.build(
+            model.wicks,
+            of,
+            axes.volatility * np.outer(chain.values("volatility"), [market.volatility for market in of]),
+            diffusion.YEAR,
+            step,
         ),
         depth=depth.build(
             model.depth, depth_usd / prices, chain.values("depth"), chain.values("volatility"), step, steps_per_knot

@@ -9,12 +9,16 @@ ROOT = Path(__file__).parents[2]
 
 PROGRAM = """
 import hashlib, pathlib, yaml
-from stress.paths import MarketModel, compose
+from stress.paths import MarketModel, Wicks, compose
+from stress.paths.wicks import WickSide
 from stress.scenarios import parse_scenario
 
 house = MarketModel.model_validate(yaml.safe_load(pathlib.Path("configs/markets/house.yaml").read_text()))
 busy = house.model_copy(update={"jumps": house.jumps.model_copy(update={
-    "common": house.jumps.common.model_copy(update={"intensity": 400.0})})})
+    "common": house.jumps.common.model_copy(update={"intensity": 400.0})}),
+    "wicks": Wicks(common_down=3000.0),
+    "markets": {name: market.model_copy(update={"wick_down": WickSide(rate=3000.0, joins=0.5, tail=3.0)})
+                for name, market in house.markets.items()}})
 for start in ("stress", "panic"):
     scenario = parse_scenario(start, house.regimes.states)
     source = compose(busy, scenario, markets=("SOL", "BTC"), horizon=6 * 3600.0, step=600.0, seed=2**64 - 1)
