@@ -408,6 +408,7 @@ def _settlement(fee: Any, reward: Any, cover: Any, covers: bool, on_fill: Any, m
                 if paid > 0.0:
                     pay_from_fund(v, a, m, paid)
         if a < v.traders:
+            v.rows[r]["realised"] -= charged + rewarded
             if charged > 0.0:
                 touch(v, v.traders + recipient)
                 v.accounts[a]["cash"] -= charged
@@ -919,8 +920,19 @@ def _one(rules: Sequence[Mechanism], stage: Stage, name: str, default: Any = Non
     return next((rule.kernels.get(name, default) for rule in _of(rules, stage)), default)
 
 
-def liquidation(chosen: Sequence[Mechanism], *, grandfathered: bool = False) -> tuple[_Parts, Any, Any]:
-    """Return the parts, and the kernels liquidate(v, a, t) and unwind(v, r, quantity, t): stages 8 to 10 of one account."""
+class Round(NamedTuple):
+    """Stages 6 to 11 of a combination of rules: play(v, t, first_round) tells whether anything was done.
+
+    absorb(v, t, maintenance) runs the waterfall up to the first layer that acts, and tells whether one did.
+    """
+
+    parts: _Parts
+    absorb: Any
+    play: Any
+
+
+def compose_round(chosen: Sequence[Mechanism], *, culled: bool, grandfathered: bool = False) -> Round:
+    """Compose what a round does from the rules of a venue, given in stage order."""
 
     def of(stage: Stage) -> list[Mechanism]:
         return _of(chosen, stage)
@@ -962,7 +974,18 @@ def liquidation(chosen: Sequence[Mechanism], *, grandfathered: bool = False) -> 
         _sale(of(Stage.COLLATERAL)),
         _turned_over(close_out) if close_out and grandfathered else close_out,
     )
-    return parts, liquidate, unwind_row
+    unwinders = [m.kernels["unwind"] for m in of(Stage.EXECUTION) if "unwind" in m.kernels]
+    absorb = _layers_in_order([layer.kernels["absorb"] for layer in layers])
+    play = _round(
+        _selection(culled, _ceiling(chosen, grandfathered), of(Stage.TRIGGER)[0]),
+        one(Stage.TRIGGER, "flag"),
+        liquidate,
+        unwind_row,
+        unwinders[0] if unwinders else _no_unwinding,
+        absorb,
+        maintenance,
+    )
+    return Round(parts, absorb, play)
 
 
 @functools.cache
@@ -974,10 +997,8 @@ def _compose(rules: tuple[str, ...], culled: bool, grandfathered: bool) -> Engin
         return _of(chosen, stage)
 
     one = functools.partial(_one, chosen)
-    parts, liquidate, unwind_row = liquidation(chosen, grandfathered=grandfathered)
+    parts, _, play_round = compose_round(chosen, culled=culled, grandfathered=grandfathered)
     layers = of(Stage.WATERFALL)
-    unwinders = [m.kernels["unwind"] for m in of(Stage.EXECUTION) if "unwind" in m.kernels]
-    absorb = _layers_in_order([mechanism.kernels["absorb"] for mechanism in layers])
     updates = [rule.kernels["update"] for rule in chosen if "update" in rule.kernels]
     run_path = _path(
         parts,
@@ -987,15 +1008,7 @@ def _compose(rules: tuple[str, ...], culled: bool, grandfathered: bool) -> Engin
         _all_in_turn([one(Stage.FUNDING, "accrue", _no_effect)] + [_no_funding] * bool(of(Stage.COLLATERAL))),
         _all_in_turn([mechanism.kernels["trip"] for mechanism in of(Stage.BREAKERS)]),
         _all_in_turn([m.kernels["review"] for m in layers if "review" in m.kernels]),
-        _round(
-            _selection(culled, _ceiling(chosen, grandfathered), of(Stage.TRIGGER)[0]),
-            one(Stage.TRIGGER, "flag"),
-            liquidate,
-            unwind_row,
-            unwinders[0] if unwinders else _no_unwinding,
-            absorb,
-            parts.maintenance,
-        ),
+        play_round,
         functools.reduce(_in_turn, [m.kernels["horizon"] for m in layers if "horizon" in m.kernels], _no_effect),
     )
 
@@ -1103,7 +1116,8 @@ def _records(
     known: tuple[tuple[Any, ...], ...], rules: Sequence[tuple[Mechanism, MechanismParameters]], scope: str, count: int
 ) -> np.ndarray:
     """Return (count,) records of the known fields and the mechanisms' memory of one scope, at reset values."""
-    fields = [field for mechanism, _ in rules for field in mechanism.state if field.scope == scope]
+    # Rules that share a memory declare it alike: one field.
+    fields = dict.fromkeys(field for mechanism, _ in rules for field in mechanism.state if field.scope == scope)
     records = np.zeros(count, np.dtype([*known, *((f.name, f.dtype, f.shape) for f in fields)], align=True))
     for field in fields:
         records[field.name] = field.reset
@@ -1265,6 +1279,8 @@ def open_venue(cell: Cell, prices: np.ndarray) -> Venue:
     ):
         venue.markets[name] = prices
     venue.markets["premium_factor"] = 1.0
+    venue.markets["order_high"] = venue.markets["order_cap"] = np.inf
+    venue.venue["attempts_left"] = np.inf
     venue.rows["reference_price"] = prices[venue.rows["market"]]
     return venue
 

@@ -20,9 +20,9 @@ LARGEST_UNITS = 2.0**62
 def settle_funding(v, r):
     """Move the row's accrued funding into cash: cash -= size x (index - index at last settlement)."""
     m = v.rows[r]["market"]
-    v.accounts[v.rows[r]["account"]]["cash"] -= v.rows[r]["size"] * (
-        v.markets[m]["funding_index"] - v.rows[r]["settled_index"]
-    )
+    paid = v.rows[r]["size"] * (v.markets[m]["funding_index"] - v.rows[r]["settled_index"])
+    v.accounts[v.rows[r]["account"]]["cash"] -= paid
+    v.rows[r]["realised"] -= paid
     v.rows[r]["settled_index"] = v.markets[m]["funding_index"]
     v.rows[r]["carry"] = v.rows[r]["entry_notional"] - v.rows[r]["size"] * v.rows[r]["settled_index"]
 
@@ -68,10 +68,12 @@ def trade(v, r, quantity, price):
     elif abs(quantity) < abs(size):
         released = v.rows[r]["entry_notional"] * (quantity / size)  # negative share of the entry notional
         v.accounts[a]["cash"] += -quantity * price + released
+        v.rows[r]["realised"] += -quantity * price + released
         v.rows[r]["entry_notional"] += released
         v.rows[r]["size"] = size + quantity
     else:
         v.accounts[a]["cash"] += size * price - v.rows[r]["entry_notional"]
+        v.rows[r]["realised"] += size * price - v.rows[r]["entry_notional"]
         rest = quantity + size
         v.rows[r]["size"] = rest
         v.rows[r]["entry_notional"] = rest * price

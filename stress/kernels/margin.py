@@ -53,6 +53,22 @@ def loss_beyond_margin(v, r, filled, price, equity, bankruptcy):
 
 
 @kernel
+def shortage_to_buffer(v, a, equity, requirement, buffer):
+    """USD by which the account misses its requirement and a buffer above it; <= 0 where it does not.
+
+    requirement - equity + buffer x (gross notional of its positions + their losses). A position's loss counts what
+    was realised since t = 0: a venue that asks for such a buffer settles profits apart.
+    """
+    exposed = 0.0
+    for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
+        market = v.markets[v.rows[r]["market"]]
+        if market["holding"] == 0:
+            value = v.rows[r]["size"] * market["mark"]
+            exposed += abs(value) + max(0.0, v.rows[r]["entry_notional"] - value - v.rows[r]["realised"])
+    return requirement - equity + buffer * exposed
+
+
+@kernel
 def restart_attribution(v, a):
     """Count the account's losses by market from the present marks on: it was filled."""
     for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):

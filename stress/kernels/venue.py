@@ -178,6 +178,7 @@ ROW_FIELDS = (
     ("account", "i8"),
     ("entry_notional", "f8"),  # USD: sum of size x price of what is open, signed like size
     ("settled_index", "f8"),  # funding index at the row's last settlement
+    ("realised", "f8"),  # USD that trades, funding and fees of the row moved into cash since t = 0, signed
     ("reference_price", "f8"),  # mark at the account's last fill, 0 = not filled since t = 0: attribution of losses
     ("booked_size", "i8"),  # units of size at the last audit
     ("attribution", "f8"),  # share of the account's loss that the row's market bears, while it defaults

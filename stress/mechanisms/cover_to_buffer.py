@@ -2,10 +2,11 @@
 
 Stage        size.
 Formula      b = margin_buffer, f = expected_discount, MR = maintenance / notional of the row, P = mark,
-             g = fund fee per USD of notional; shortage = requirement - equity + b x (gross notional - losses);
+             g = fund fee per USD of notional; shortage = requirement - equity + b x (gross notional + losses);
              base = shortage / (P (MR + b - f) - P g), then up to a multiple of size_step and at most |size|; all where
-             the divisor is not positive, or where the position is worth no more than whole_below.
-             Throttle: with shortage >= throttle_above the share (min(1, elapsed / throttle_duration + first_share)
+             the divisor is not positive, or where the position is worth no more than whole_below. A fill of the base
+             that covers the shortage ends the liquidation, as does a shortage that is gone.
+             Open orders are cancelled first; what they asked for counts as freed. Throttle: with shortage >= throttle_above the share (min(1, elapsed / throttle_duration + first_share)
              x (shortage + freed) - freed) / shortage of the base is closed; freed = margin that earlier fills of the
              same liquidation released; elapsed counts from its first step.
 Source       Drift protocol-v2, math/liquidation.rs and controller/liquidation.rs:78 @ 0ae3e3b1.
@@ -22,6 +23,7 @@ import math
 from pydantic import Field
 
 from stress.kernels.jit import inlined, kernel
+from stress.kernels.margin import shortage_to_buffer
 from stress.stages import Exact, Mechanism, MechanismParameters, NonNegativeByMarket, Seconds, Stage, StateField
 
 # The venue counts shares of a shortage in whole steps of this size.
@@ -63,6 +65,12 @@ def share_now(shortage, freed, elapsed, duration, first_share, throttle_above):
     return math.floor(share / SHARE_STEP + 1e-6) * SHARE_STEP
 
 
+@inlined
+def up_to(base, step):
+    """Round base units up to a multiple of `step` > 0; a hair below, so that a multiple in binary stays what it is."""
+    return math.ceil(base / step - 1e-9) * step if step > 0.0 and base < math.inf else base
+
+
 @kernel
 def quantity(v, a, r, equity, requirement, bankruptcy_price, t, maintenance, fee):
     """Base units of row `r` to close."""
@@ -70,47 +78,56 @@ def quantity(v, a, r, equity, requirement, bankruptcy_price, t, maintenance, fee
     terms = v.terms[m]
     size = abs(v.rows[r]["size"])
     price = v.markets[m]["mark"]
-    if size * price <= terms["whole_below"]:
-        return size
-    shortage = requirement - equity
-    for w in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
-        market = v.markets[v.rows[w]["market"]]
-        if market["holding"] == 0:
-            value = v.rows[w]["size"] * market["mark"]
-            shortage += terms["margin_buffer"] * (abs(value) - min(0.0, value - v.rows[w]["entry_notional"]))
+    account = v.accounts[a]
+    if account["cure_seen"] < t - 1:  # it was cured in between: a new liquidation
+        account["cure_since"] = t
+        account["freed"] = 0.0
+    account["cure_seen"] = t
+    buffer = terms["margin_buffer"]
+    shortage = shortage_to_buffer(v, a, equity, requirement, buffer)
+    if account["order_requirement"] > 0.0:
+        ordered = account["order_requirement"] + buffer * account["order_notional"]
+        account["freed"] += max(0.0, shortage + ordered) - max(0.0, shortage)
+        account["order_requirement"] = account["order_notional"] = 0.0
     if shortage <= 0.0:
+        account["in_liquidation"] = 0
         return 0.0
-    ratio = maintenance(v, m, v.rows[r]["size"], price) / (size * price) + terms["margin_buffer"]
+    side = 1.0 if v.rows[r]["size"] > 0.0 else -1.0
+    own = maintenance(v, m, side * size, price)
+    ratio = own / (size * price) + buffer
     charged, _ = fee(v, r, size, price, bankruptcy_price, equity, requirement, maintenance)
     rate = charged / (size * price)
     base = base_to_cover(shortage, ratio, terms["expected_discount"], rate, price, 1.0)
-    if base >= size:
-        base = size
-    if v.accounts[a]["cure_seen"] < t - 1:  # it was cured in between: a new liquidation
-        v.accounts[a]["cure_since"] = t
-        v.accounts[a]["freed"] = 0.0
-    v.accounts[a]["cure_seen"] = t
-    elapsed = (t - v.accounts[a]["cure_since"]) * v.step_seconds
-    v.rows[r]["freed_per_unit"] = price * (ratio - terms["expected_discount"] - rate)
-    base *= share_now(
+    step = terms["size_step"]
+    v.rows[r]["cured_by"] = up_to(base, step)
+    elapsed = (t - account["cure_since"]) * v.step_seconds
+    share = share_now(
         shortage,
-        v.accounts[a]["freed"],
+        account["freed"],
         elapsed,
         terms["throttle_duration"],
         terms["first_share"],
         terms["throttle_above"],
     )
-    step = terms["size_step"]
-    if step > 0.0:
-        base = math.ceil(base / step - 1e-9) * step
-    return min(base, size)
+    base = v.rows[r]["cured_by"] * share if share > 0.0 else 0.0  # not infinity x 0
+    base = size if size * price <= terms["whole_below"] else min(up_to(base, step), size)
+    closed = min(base, v.markets[m]["order_cap"] / price)
+    if closed > 0.0:
+        cost = closed * price * (terms["expected_discount"] + rate)
+        left = maintenance(v, m, side * (size - closed), price) if closed < size else 0.0
+        profit = side * size * price - v.rows[r]["entry_notional"] + v.rows[r]["realised"]
+        lost = max(0.0, cost - max(0.0, profit))
+        v.rows[r]["freed_per_unit"] = (own - left - cost + buffer * (closed * price - lost)) / closed
+    return base
 
 
 @kernel
 def on_fill(v, a, r, filled, price, t):
-    """Count the margin that a fill released."""
+    """Count the margin that a fill released; one that covers the shortage ends the liquidation."""
     if a < v.traders:
         v.accounts[a]["freed"] += filled * v.rows[r]["freed_per_unit"]
+        if filled >= v.rows[r]["cured_by"] * (1.0 - 1e-12):
+            v.accounts[a]["in_liquidation"] = 0
 
 
 MECHANISM = Mechanism(
@@ -124,5 +141,9 @@ MECHANISM = Mechanism(
         StateField("cure_seen", "account", "i8", "step", reset=-2),
         StateField("freed", "account", "f8", "USD"),
         StateField("freed_per_unit", "row", "f8", "USD per base unit"),
+        StateField("cured_by", "row", "f8", "base units whose close covers the shortage"),
+        StateField("in_liquidation", "account", "i8", "flag"),
+        StateField("order_requirement", "account", "f8", "USD that open orders add to the requirement"),
+        StateField("order_notional", "account", "f8", "USD that open orders add to gross notional"),
     ),
 )

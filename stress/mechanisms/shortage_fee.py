@@ -2,11 +2,11 @@
 
 Stage        fees.
 Formula      f_IF = min(fee_max, 0.95 x max(0, MR + buffer - f_L - shortage / notional)), MR = maintenance / notional of the
-             position, shortage = requirement + buffer x (gross notional + unrealised losses) - equity; the fee is f_IF x
+             position, shortage = requirement + buffer x (gross notional + losses) - equity; the fee is f_IF x
              filled x oracle price, to the insurance fund. Nothing where MR + buffer <= f_L.
 Source       Drift protocol-v2, math/liquidation.rs (calculate_perp_if_fee) and controller/liquidation.rs:78 @ 0ae3e3b1.
 Invariants   I1; a bankrupt account pays nothing.
-Limits       f_L is stated here again, without the takeover's ramp; the losses of positions count from their entry.
+Limits       f_L is stated here again, without the takeover's ramp.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import Field
 
 from stress.kernels.jit import inlined, kernel
+from stress.kernels.margin import shortage_to_buffer
 from stress.kernels.venue import INSURANCE_FUND
 from stress.stages import Mechanism, MechanismParameters, Stage
 
@@ -52,17 +53,6 @@ def fee_rate(shortage, notional, margin_ratio, discount, highest):
 
 
 @kernel
-def shortage_of(v, r, equity, requirement, buffer):
-    """USD that the account of row `r` lacks to leave liquidation; equity is raised by no part of the buffer."""
-    a = v.rows[r]["account"]
-    short = requirement - equity
-    for w in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
-        worth = v.rows[w]["size"] * v.markets[v.rows[w]["market"]]["mark"]
-        short += buffer * (abs(worth) + max(0.0, v.rows[w]["entry_notional"] - worth))
-    return short
-
-
-@kernel
 def fee(v, r, filled, price, bankruptcy_price, equity, requirement, maintenance):
     """Fee of a fill of `filled` > 0 base units of row `r`, USD, and the counterparty that gets it."""
     m = v.rows[r]["market"]
@@ -71,7 +61,7 @@ def fee(v, r, filled, price, bankruptcy_price, equity, requirement, maintenance)
     buffer = terms["shortage_fee_buffer"]
     notional = abs(size) * v.markets[m]["oracle"]
     own = maintenance(v, m, size, v.markets[m]["mark"]) / (abs(size) * v.markets[m]["mark"])
-    short = shortage_of(v, r, equity, requirement, buffer)
+    short = shortage_to_buffer(v, v.rows[r]["account"], equity, requirement, buffer)
     rate = fee_rate(short, notional, own + buffer, terms["shortage_fee_discount"], terms["shortage_fee_max"])
     return rate * filled * v.markets[m]["oracle"] if equity > 0.0 else 0.0, INSURANCE_FUND
 

@@ -9,7 +9,8 @@ Formula      base fraction w (initial: 1 / leverage_cap; maintenance: that x mai
 Source       Drift protocol-v2, math/margin.rs:47,116 and state/perp_market.rs:461 @ 0ae3e3b1; imf_factor is
              `size_premium`, in 1 / sqrt(base unit): not comparable between assets.
 Invariants   the fraction does not fall with size; maintenance does not exceed initial.
-Limits       open orders add nothing: books hold positions only. One mode for all accounts of a market.
+Limits       books hold positions only: `with_orders` is what open orders would ask, at the worst of all bids and all asks
+             filled and ORDER_CHARGE for each. One mode for all accounts of a market.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from pydantic import Field, model_validator
 
 from stress.kernels.jit import inlined, kernel
 from stress.stages import MarketParameters, Mechanism, MechanismParameters, Stage
+
+ORDER_CHARGE = 0.01  # USD per open order
 
 
 class SizePremiumRates(MechanismParameters):
@@ -104,6 +107,22 @@ def opening_fraction(v, m, size, weight, mode_weight):
 def maintenance(v, m, size, price):
     """Maintenance requirement of one position, USD."""
     return abs(size) * price * maintenance_fraction(v, m, size)
+
+
+@kernel
+def fill(v, m, size, price):
+    """Requirement of one position to fill an order, USD: weights midway between those to keep and those to open."""
+    terms, step = v.terms[m], v.terms[m]["fraction_step"]
+    weight = _down(0.5 * (terms["initial_fraction"] + terms["maintenance_fraction"]), step)
+    mode_weight = _down(0.5 * (terms["mode_initial_fraction"] + terms["mode_maintenance_fraction"]), step)
+    return abs(size) * price * opening_fraction(v, m, size, weight, mode_weight)
+
+
+@kernel
+def with_orders(v, m, size, price, bids, asks, orders):
+    """Return (maintenance requirement, notional), USD, of a position and its open orders; bids, asks >= 0 base units."""
+    worst = max(abs(size + bids), abs(size - asks))
+    return maintenance(v, m, worst, price) + ORDER_CHARGE * orders, worst * price
 
 
 @kernel

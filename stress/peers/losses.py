@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from stress.engine import liquidation
 from stress.kernels import deleveraging
 from stress.kernels.ledger import equity
 from stress.kernels.margin import assess, bankruptcy_price
-from stress.kernels.venue import INSURANCE_FUND, OUTSIDE_BOOK, POOL
+from stress.kernels.venue import INSURANCE_FUND, MARKET_MAKERS, OUTSIDE_BOOK, POOL
 from stress.mechanisms import (
     adl_profit_leverage,
     adl_random,
-    buffered_trigger,
-    insurance_fund,
     open_interest_margin,
-    pool_equity,
     size_premium_margin,
     socialized_loss,
 )
 from stress.peers.agreement import Rejected, adapter
+from stress.peers.margin import drift_margin
 from stress.peers.prices import dydx_account
-from stress.peers.standing import protocol_of, venue_of
+from stress.peers.standing import QUANTUM, round_of, venue_of, whole_quanta
 
 # --------------------------------------------------------------------------------- Hyperliquid
 
@@ -98,23 +95,13 @@ def _worth(venue, a):
 def drift_liquidate_perp(inputs):
     """A liquidation over several calls: orders are cancelled first, then contracts are taken over.
 
-    The venue keeps realised profit in the position until it is settled, so each call's is moved back there.
+    What a call may take at most is the cap of an order; between calls it is none.
     """
     user, market, state = inputs["user"], inputs["market"], inputs["state"]
     price, buffer = market["oracle_price"], state["liquidation_margin_buffer"]
     fee, most = market["liquidator_fee"], market["if_liquidation_fee"]
-    ratio = market["margin_ratio_maintenance"]
     rules: dict[str, Any] = {
-        "margin": {
-            "rule": "size_premium_margin",
-            "markets": {
-                "X": {
-                    "leverage_cap": 0.5 / ratio,
-                    "maintenance_to_initial_ratio": 0.5,
-                    "size_premium": market["imf_factor"],
-                }
-            },
-        },
+        "margin": drift_margin(market["margin_ratio_maintenance"], None, market["imf_factor"]),
         "trigger": {"rule": "buffered_trigger", "exit_buffer": buffer},
         "size": {
             "rule": "cover_to_buffer",
@@ -135,57 +122,35 @@ def drift_liquidate_perp(inputs):
         "waterfall": [{"rule": "insurance_fund", "insurance_fund": 0.0}],
         "breakers": [{"rule": "order_cap", "largest_order": 1.0}],
     }
-    # One slot is one step of a second.
+    # One slot is one step of a second. What positions realised so far is in the vector's quote.
     venue = venue_of({"X": price}, [(user["usdc_deposit"], {0: (user["base"], price)})], **rules)
-    chosen = [mechanism for mechanism, _ in protocol_of(**rules).rules()]
-    parts, liquidate, _ = liquidation(chosen)
-    account, row = venue.accounts[0], venue.rows[0]
+    parts, _, play = round_of(**rules)
+    account, row, held = venue.accounts[0], venue.rows[0], venue.markets[0]
     row["entry_notional"] = row["carry"] = -user["quote"]
+    bids, asks = abs(user["open_bids"]), abs(user["open_asks"])
+    asked, notional = size_premium_margin.with_orders(venue, 0, row["size"], price, bids, asks, user["open_orders"])
+    account["order_requirement"] = asked - parts.maintenance(venue, 0, row["size"], price)
+    account["order_notional"] = notional - abs(row["size"]) * price
 
-    def shortage(size):
-        held = row["size"]
-        value, _ = assess(venue, 0, parts.maintenance)
-        row["size"] = size
-        asked = size_premium_margin.maintenance(venue, 0, size, price) + 0.01 * orders
-        found = buffered_trigger.exit_shortage(venue, 0, value, asked)
-        row["size"] = held
-        return found, value, asked
-
-    orders = user["open_orders"]
-    exposed = max((user["base"] + user["open_bids"], user["base"] - user["open_asks"]), key=abs)
-    results, freed = [], 0.0
+    results, slot = [], inputs["steps"][0]["slot"]
     for call in inputs["steps"]:
-        t = call["slot"]
-        before, value, asked = shortage(exposed if orders else row["size"])
-        if account["in_liquidation"] == 0 and value < asked:
-            account["in_liquidation"] = 1
-            account["cure_since"] = t
-        if orders and account["in_liquidation"] == 1:
-            orders = 0
-            after = shortage(row["size"])[0]
-            freed += before - max(after, 0.0)
-            before = after
-        account["cure_seen"], account["freed"] = t, freed
-        venue.markets[0]["order_cap"] = call["max_base"] * price
-        if liquidate(venue, 0, t):
-            buffered_trigger.flag(venue, 0, *assess(venue, 0, parts.maintenance), t)
-            realised = account["cash"] - user["usdc_deposit"]
-            account["cash"] -= realised
-            row["entry_notional"] -= realised
-            row["carry"] = row["entry_notional"]
-            freed += before - shortage(row["size"])[0]
-        being = account["in_liquidation"] == 1
-        if not being:
-            freed = 0.0
-        _, value, asked = shortage(row["size"])
-        missing = max(0.0, asked - value + buffer * abs(row["size"]) * price)
-        other = venue.rows[venue.accounts[venue.traders + OUTSIDE_BOOK]["row_start"]]
+        held["order_cap"] = 0.0
+        while slot < call["slot"]:  # nobody calls
+            play(venue, slot, True)
+            slot += 1
+        held["order_cap"] = call["max_base"] * price
+        play(venue, slot, True)
+        value, needed = assess(venue, 0, parts.maintenance)
+        being = account["in_liquidation"]
+        missing = max(0.0, needed + buffer * abs(row["size"]) * price - value)
+        freed = account["freed"] if being else 0.0
+        liquidator = venue.rows[venue.accounts[venue.traders + OUTSIDE_BOOK]["row_start"]]
         results.append(
             {
                 "user_base": float(row["size"]),
-                "user_quote": float(-row["entry_notional"]),
-                "liquidator_base": float(other["size"]),
-                "liquidator_quote": float(-other["entry_notional"]),
+                "user_quote": float(row["realised"] - row["entry_notional"]),
+                "liquidator_base": float(liquidator["size"]),
+                "liquidator_quote": float(liquidator["realised"] - liquidator["entry_notional"]),
                 "if_fee_total": float(venue.accounts[venue.traders + INSURANCE_FUND]["cash"]),
                 "margin_freed": float(freed),
                 "pct_margin_freed": float(freed / (freed + missing)) if freed else 0.0,
@@ -203,39 +168,36 @@ def drift_resolve_bankruptcy(inputs):
         inputs["base_long"] - sum(max(held["base"], 0.0) for held in affected),
         inputs["base_short"] - sum(min(held["base"], 0.0) for held in affected),
     ]
-    accounts = [(inputs["loss"], {0: (1.0, 1.0)})]
-    accounts += [(0.0, {0: (held["base"], -held["quote"] / held["base"])}) for held in affected]
-    accounts += [(0.0, {0: (base, 1.0)}) for base in others if base]
-    venue = venue_of(
-        {"X": 100.0},
-        accounts,
-        execution=[{"rule": "oracle_pool", "pool_equity": inputs["fee_pool"]}],
-        waterfall=[
+    sizes = [held["base"] for held in affected] + [base for base in others if base]
+    owed = -inputs["loss"]
+    # Everybody else is rich enough to be left alone.
+    accounts = [(-owed, {0: (1.0, 1.0)})] + [(10.0 * (abs(base) + owed), {0: (base, 1.0)}) for base in sizes]
+    rules: dict[str, Any] = {
+        "execution": [{"rule": "oracle_pool", "pool_equity": inputs["fee_pool"]}],
+        "waterfall": [
             {
                 "rule": "insurance_fund",
-                "insurance_fund": inputs["insurance_vault"],
-                "fund_cap_per_market": inputs["quote_max_insurance"] - inputs["quote_settled_insurance"],
+                "insurance_fund": max(0.0, inputs["insurance_vault"] - QUANTUM),  # one quantum stays in the vault
+                "fund_cap_per_market": max(0.0, inputs["quote_max_insurance"] - inputs["quote_settled_insurance"]),
             },
             {"rule": "pool_equity"},
             {"rule": "socialized_loss", "socialized_by": "contracts"},
         ],
-    )
-    pool = venue.rows[venue.accounts[venue.traders + POOL]["row_start"]]
-    pool["size"] = pool["entry_notional"] = pool["carry"] = 0.0  # the vector states all contracts that share
-    venue.rows[0]["size"] = venue.rows[0]["entry_notional"] = venue.rows[0]["carry"] = 0.0  # its contracts are gone
+    }
+    venue = venue_of({"X": 1.0}, accounts, **rules)
+    for row in (venue.rows[0], venue.rows[venue.accounts[venue.traders + POOL]["row_start"]]):
+        row["size"] = row["entry_notional"] = row["carry"] = 0.0  # closed, and no market maker among those who share
     venue.rows[0]["attribution"] = 1.0
-    venue.accounts[0]["suspect"], venue.venue[0]["suspects"] = 0, 1
     cash = venue.accounts["cash"].copy()
-    for layer in (insurance_fund, pool_equity, socialized_loss):
-        layer.absorb(venue, 1, None)
+    round_of(**rules).play(venue, 1, True)
     changed = venue.accounts["cash"] - cash
-    first = affected[0]
+    per_base = whole_quanta(-changed[1] / abs(sizes[0]), up=True) if affected else 0.0  # the venue rounds it up
     return {
         "if_payment": float(-changed[venue.traders + INSURANCE_FUND]),
         "fee_pool_payment": float(-changed[venue.traders + POOL]),
         "social_loss": float(venue.out[0]["socialized_loss"]),
-        "funding_delta_per_base": float(-changed[1] / abs(first["base"])),
-        "affected_quote_after": [float(held["quote"] + changed[1 + place]) for place, held in enumerate(affected)],
+        "funding_delta_per_base": per_base,
+        "affected_quote_after": [float(held["quote"] - abs(held["base"]) * per_base) for held in affected],
     }
 
 
@@ -259,17 +221,14 @@ def drift_deposit_delta(inputs):
 @adapter("various", "bitmex_adl_allocation")
 def bitmex_allocation(inputs):
     """Contracts taken from each account, the highest score first; scores are leverages of positions at the mark."""
-    held = inputs["accounts"]
-    accounts = [(inputs["liquidated_size"] * 0.5, {0: (-inputs["liquidated_size"], 1.0)})]
+    held, size = inputs["accounts"], inputs["liquidated_size"]
+    accounts = [(-1.0, {0: (-size, 1.0)})]
     accounts += [(account["size"] / account["score"], {0: (account["size"], 1.0)}) for account in held]
-    layer = {"rule": "adl_profit_leverage", "adl_price": "bankruptcy", "adl_when": "negative_equity"}
-    venue = venue_of({"X": 1.0}, accounts, waterfall=[layer])
-    rest, fills = inputs["liquidated_size"], {}
-    while rest > 0:
-        row, quantity = adl_profit_leverage.choose(venue, 0, -1.0, rest, 1.0, 1)
-        if row < 0:
-            break
-        fills[str(held[row - 1]["id"])] = float(quantity)
-        rest -= quantity
-        venue.rows[row]["size"] -= quantity
-    return {"fills": fills}
+    rules: dict[str, Any] = {
+        "waterfall": [{"rule": "adl_profit_leverage", "adl_price": "bankruptcy", "adl_when": "negative_equity"}],
+    }
+    venue = venue_of({"X": 1.0}, accounts, **rules)
+    venue.accounts[venue.traders + MARKET_MAKERS]["cash"] = 0.0  # nobody beside the accounts of the vector
+    round_of(**rules).play(venue, 1, True)
+    closed = [account["size"] - float(venue.rows[1 + place]["size"]) for place, account in enumerate(held)]
+    return {"fills": {str(account["id"]): taken for account, taken in zip(held, closed, strict=True) if taken > 0.0}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stress.mechanisms import initial_floor, open_interest_margin, size_premium_margin, tiered_margin
 from stress.peers.agreement import adapter
-from stress.peers.standing import strictly, venue_of
+from stress.peers.standing import strictly, venue_of, whole_quanta
 
 
 def _tiers(caps):
@@ -88,9 +88,10 @@ def dydx_margin_requirements(inputs):
         inputs["oi_lower_cap"],
         inputs["oi_upper_cap"],
     )
+    notional = whole_quanta(abs(inputs["size"]) * price)
     return {
-        "initial_margin": float(open_interest_margin.initial(venue, 0, inputs["size"], price)),
-        "maintenance_margin": float(open_interest_margin.maintenance(venue, 0, inputs["size"], price)),
+        "initial_margin": whole_quanta(open_interest_margin.initial(venue, 0, notional, 1.0), up=True),
+        "maintenance_margin": whole_quanta(open_interest_margin.maintenance(venue, 0, notional, 1.0), up=True),
     }
 
 
@@ -125,23 +126,21 @@ def drift_margin_ratio(inputs):
             inputs["hlm_maintenance"],
         ),
     )
-    terms = venue.terms[0]
-    if inputs["margin_type"] == "maintenance":
-        return {"margin_ratio": float(size_premium_margin.maintenance(venue, 0, size, 1.0) / size)}
-    if inputs["margin_type"] == "initial":
-        return {"margin_ratio": float(size_premium_margin.initial(venue, 0, size, 1.0) / size)}
-    weight = 0.5 * (terms["initial_fraction"] + terms["maintenance_fraction"])
-    mode_weight = 0.5 * (terms["mode_initial_fraction"] + terms["mode_maintenance_fraction"])
-    return {"margin_ratio": float(size_premium_margin.opening_fraction(venue, 0, size, weight, mode_weight))}
+    rules = {
+        "maintenance": size_premium_margin.maintenance,
+        "initial": size_premium_margin.initial,
+        "fill": size_premium_margin.fill,
+    }
+    return {"margin_ratio": float(rules[inputs["margin_type"]](venue, 0, size, 1.0) / abs(size))}
 
 
 @adapter("drift_v2", "perp_margin_requirement")
 def drift_margin_requirement(inputs):
-    """Maintenance of the worst case of open orders, which books do not hold, and a cent for each of them."""
-    base = inputs["base"]
-    worst = max(abs(base + inputs.get("open_bids", 0.0)), abs(base - abs(inputs.get("open_asks", 0.0))))
+    """Maintenance of a position and its open orders; asks are stated with either sign."""
+    bids, asks = inputs.get("open_bids", 0.0), abs(inputs.get("open_asks", 0.0))
+    price, orders = inputs["oracle_price"], inputs.get("open_orders", 0)
     venue = venue_of(
         {"X": 1.0}, [], margin=drift_margin(inputs["margin_ratio_maintenance"], None, inputs["imf_factor"])
     )
-    needed = size_premium_margin.maintenance(venue, 0, worst, inputs["oracle_price"])
-    return {"margin_requirement": float(needed) + 0.01 * inputs.get("open_orders", 0)}
+    needed, _ = size_premium_margin.with_orders(venue, 0, inputs["base"], price, bids, asks, orders)
+    return {"margin_requirement": float(needed)}

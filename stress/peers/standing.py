@@ -9,7 +9,7 @@ import numpy as np
 
 from stress.accounts import Book
 from stress.config import Protocol
-from stress.engine import build_cell, open_venue
+from stress.engine import Round, build_cell, compose_round, open_venue
 from stress.kernels.venue import Venue
 
 _SOURCES = [{"of": "all values", "text": "the vector", "date": "2026-11-26"}]
@@ -17,11 +17,17 @@ _FLAT = [{"above": 0, "leverage_cap": 20, "maintenance_to_initial_ratio": 0.5}]
 
 
 TINY = 1e-12
+QUANTUM = 1e-6  # USDC has six decimals: venues book whole quanta
 
 
 def strictly(value: float, low: float = 0.0, high: float = np.inf) -> float:
     """Return a value moved by a hair inside (low, high): vectors also state ends that no protocol file may."""
     return float(min(max(value, low + TINY), high - TINY))
+
+
+def whole_quanta(usd: float, *, up: bool = False) -> float:
+    """Return USD in whole quanta, down or up; what is whole but for binary rounding stays what it is."""
+    return float(np.ceil(usd / QUANTUM - 1e-6) if up else np.floor(usd / QUANTUM + 1e-6)) * QUANTUM
 
 
 def protocol_of(**stages: Any) -> Protocol:
@@ -71,3 +77,13 @@ def venue_of(
     values = np.array(list(prices.values()), float)
     cell = build_cell(protocol_of(**stages), book_of(list(prices), accounts), prices=values, step=step)
     return open_venue(cell, values)
+
+
+def round_of(**stages: Any) -> Round:
+    """Return what the engine composes of the rules: a whole round, and its waterfall."""
+    return compose_round([mechanism for mechanism, _ in protocol_of(**stages).rules()], culled=False)
+
+
+def size_of(venue: Venue, counterparty: int, market: int = 0) -> float:
+    """Return the size that a counterparty holds of a market, signed base units."""
+    return float(venue.rows[venue.accounts[venue.traders + counterparty]["row_start"] + market]["size"])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from stress.kernels.margin import assess
+from stress.kernels.venue import MARKET_MAKERS, OUTSIDE_BOOK, VAULT
 from stress.mechanisms import (
-    backstop_vault,
-    fraction_with_cooldown,
     open_interest_margin,
     pool_minimum_collateral,
     remaining_collateral,
@@ -15,7 +16,7 @@ from stress.mechanisms import (
 )
 from stress.peers.agreement import adapter
 from stress.peers.prices import dydx_account
-from stress.peers.standing import strictly, venue_of
+from stress.peers.standing import round_of, size_of, strictly, venue_of, whole_quanta
 
 
 @adapter("dydx_v4", "is_liquidatable")
@@ -28,7 +29,7 @@ def dydx_is_liquidatable(inputs):
         names, prices, margin, account = dydx_account(inputs["usdc_balance"], inputs["positions"])
         venue = venue_of(dict(zip(names, prices, strict=True)), [account], margin=margin)
         equity, requirement = assess(venue, 0, open_interest_margin.maintenance)
-    due, _ = strict_trigger.flag(venue, 0, equity, requirement, 1)
+    due, _ = strict_trigger.flag(venue, 0, whole_quanta(equity), whole_quanta(requirement, up=True), 1)
     return {"liquidatable": bool(due)}
 
 
@@ -39,17 +40,16 @@ def gmx_is_liquidatable(inputs):
     size, entry = side * inputs["size_tokens"], inputs["size_usd"] / inputs["size_tokens"]
     factor = strictly(inputs["min_collateral_factor"])
     fractions = {"minimum_collateral": factor, "minimum_collateral_for_liquidation": factor}
-    collateral = inputs["collateral_amount"] * inputs["collateral_price"]
     venue = venue_of(
         {"X": inputs["index_price"]},
-        [(collateral + min(0.0, inputs["price_impact_usd"]) - inputs["fees_usd"], {0: (size, entry)})],
+        [(inputs["collateral_amount"] * inputs["collateral_price"], {0: (size, entry)})],
         margin={"rule": "pool_minimum_collateral", "markets": {"X": fractions}},
         trigger={"rule": "remaining_collateral", "minimum_collateral_usd": inputs["min_collateral_usd"]},
     )
     equity, _ = assess(venue, 0, pool_minimum_collateral.maintenance)
+    left = remaining_collateral.remaining(equity, inputs["price_impact_usd"], inputs["fees_usd"])
     requirement = pool_minimum_collateral.maintenance(venue, 0, size, entry)
-    due, _ = remaining_collateral.flag(venue, 0, equity, requirement, 1)
-    return {"liquidatable": bool(due)}
+    return {"liquidatable": bool(remaining_collateral.short(venue, left, requirement))}
 
 
 @adapter("synthetix_perps_v3", "keeper_reward")
@@ -76,31 +76,39 @@ def keeper_reward(inputs):
 
 @adapter("hyperliquid", "liquidation_stage")
 def hyperliquid_stage(inputs):
-    """Whether a market order, the vault or deleveraging comes first, and how much of the position it closes."""
-    notional, needed = inputs["position_notional"], inputs["maintenance_margin"]
-    vault = {
-        "rule": "backstop_vault",
-        "vault_equity": 1e12,
-        "takeover_below": 2.0 / 3.0,
-        "takes_insolvent": False,
+    """Who takes how much of a position in one round: the book, the vault, or a winner that is deleveraged."""
+    notional = inputs["position_notional"]
+    rules: dict[str, Any] = {
+        "margin": {
+            "rule": "flat_margin",
+            "markets": {
+                "X": {"leverage_cap": 1.0, "maintenance_to_initial_ratio": inputs["maintenance_margin"] / notional}
+            },
+        },
+        "size": {"rule": "fraction_with_cooldown", "fraction": 0.2, "full_below": 100_000.0, "cooldown": "30s"},
+        "execution": [
+            {
+                "rule": "backstop_vault",
+                "vault_equity": 1e3 * notional,
+                "takeover_below": 2 / 3,
+                "takes_insolvent": False,
+            },
+            {"rule": "order_book", "deficit_fill": "covered"},
+        ],
+        "waterfall": [
+            {"rule": "adl_profit_leverage", "adl_price": "previous_mark", "adl_when": "negative_equity"},
+        ],
     }
-    venue = venue_of(
-        {"X": 1.0},
-        [(inputs["account_value"], {0: (notional, 1.0)})],
-        size={"rule": "fraction_with_cooldown", "fraction": 0.2, "full_below": 100_000.0, "cooldown": "30s"},
-        execution=[vault],
-    )
-    value = inputs["account_value"]
-    due, _ = strict_trigger.flag(venue, 0, value, needed, 1)
-    if not due:
-        return {"stage": "none", "fraction": 0.0}
-    if value < 0.0:  # what the vault does not take and margin cannot pay goes to deleveraging
-        return {"stage": "adl", "fraction": 1.0}
-    none = (None,) * 3
-    taken, *_ = backstop_vault.execute(venue, 0, 0, notional, 0.0, value, needed, 0.0, 1, *none, None)
-    if taken > 0.0:
-        return {"stage": "backstop", "fraction": float(taken / notional)}
+    venue = venue_of({"X": 1.0}, [(inputs["account_value"], {0: (notional, 1.0)})], **rules)
+    venue.markets["depth"] = float("inf")
     if inputs["in_cooldown"]:
         venue.accounts[0]["cooldown_until"], venue.accounts[0]["cooldown_round"] = 30, -2.0
-    closed = fraction_with_cooldown.quantity(venue, 0, 0, value, needed, 0.0, 1, None, None)
-    return {"stage": "market", "fraction": float(closed / notional)}
+    round_of(**rules).play(venue, 1, True)
+    for stage, closed in (
+        ("market", size_of(venue, OUTSIDE_BOOK)),
+        ("backstop", size_of(venue, VAULT)),
+        ("adl", notional + size_of(venue, MARKET_MAKERS)),
+    ):
+        if closed > 0.0:
+            return {"stage": stage, "fraction": float(closed / notional)}
+    return {"stage": "none", "fraction": 0.0}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from stress.kernels.margin import assess, bankruptcy_price
 from stress.mechanisms import (
     adl_pool_profit,
@@ -17,10 +15,7 @@ from stress.mechanisms import (
 )
 from stress.peers.agreement import Rejected, adapter
 from stress.peers.prices import dydx_account
-from stress.peers.standing import venue_of
-
-QUANTUM = 1e-6  # USDC has six decimals
-
+from stress.peers.standing import venue_of, whole_quanta
 
 # ---------------------------------------------------------------------------------------- dYdX
 
@@ -37,8 +32,7 @@ def dydx_insurance_fund_delta(inputs):
     r = names.index(fill["market"])
     equity, requirement = assess(venue, 0, open_interest_margin.maintenance)
     bankruptcy = bankruptcy_price(venue, r, equity, requirement, open_interest_margin.maintenance)
-    quote = math.floor(fill["size"] * fill["price"] / QUANTUM + 1e-6) * QUANTUM  # the venue books whole quanta
-    price = quote / fill["size"]
+    price = whole_quanta(fill["size"] * fill["price"]) / fill["size"]
     surplus = liquidation_fee.surplus(venue, r, fill["size"], price, bankruptcy)
     if surplus <= 0.0:
         return {"insurance_fund_delta": float(surplus)}

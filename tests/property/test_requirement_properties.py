@@ -285,7 +285,7 @@ def test_buffered_trigger_enters_strictly_and_leaves_only_above_the_buffer(cours
     for equity, requirement in course:
         due, _ = buffered_trigger.flag(venue, 0, equity, requirement, 1)
         if inside:
-            inside = requirement > 0.0 and not equity >= requirement + buffer * 1000.0 - 1e-9
+            inside = not equity >= requirement + buffer * 1000.0 - 1e-9
         else:
             inside = requirement > 0.0 and equity < requirement
         if abs(equity - requirement - buffer * 1000.0) > 1e-6:

@@ -73,3 +73,20 @@ def test_the_share_grows_with_time_and_counts_what_was_freed():
     assert quantity(v, 0, 0, 20.0, 47.0, 98.0, 6, maintenance, no_fee) == pytest.approx(0.1111 * 5.4)
     # Not seen in steps 7 and 8: a new liquidation begins.
     assert quantity(v, 0, 0, 20.0, 47.0, 98.0, 9, maintenance, no_fee) == pytest.approx(0.54)
+
+
+def test_open_orders_are_cancelled_first_and_count_as_freed():
+    v = venue(margin_buffer=0.02)
+    v.accounts[0]["order_requirement"], v.accounts[0]["order_notional"] = 10.0, 100.0
+    assert closed(v) == pytest.approx(50.0 / 7.0)
+    assert v.accounts[0]["freed"] == pytest.approx(12.0)
+    assert v.accounts[0]["order_requirement"] == v.accounts[0]["order_notional"] == 0.0
+
+
+def test_a_fill_that_covers_the_shortage_ends_the_liquidation():
+    for filled, still in ((5.9, 1), (6.0, 0)):
+        v = venue()
+        v.accounts[0]["in_liquidation"] = 1
+        closed(v)
+        on_fill(v, 0, 0, filled, 100.0, 1)
+        assert v.accounts[0]["in_liquidation"] == still

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from stress.mechanisms.size_premium_margin import SizePremiumMargin, initial, maintenance
+from stress.mechanisms.size_premium_margin import SizePremiumMargin, initial, maintenance, with_orders
 from stress.peers.standing import venue_of
 
 pytestmark = pytest.mark.interpreted
@@ -37,6 +37,12 @@ def test_premium_by_hand(size, maintain, to_open):
 
 def test_without_premium_the_fraction_is_flat():
     assert maintenance(venue(size_premium=0.0), 0, 4e6, 1.0) == pytest.approx(4e6 * 0.05)
+
+
+def test_open_orders_ask_for_the_worst_of_all_bids_and_all_asks():
+    # Short 10 with 4 bid and 5 asked: 15 short is the worst; a cent for each of three orders.
+    asked, notional = with_orders(venue(), 0, -10.0, 100.0, 4.0, 5.0, 3)
+    assert (asked, notional) == (pytest.approx(15.0 * 100.0 * 0.05 + 0.03), 1500.0)
 
 
 def test_high_leverage_mode_by_hand():
