@@ -121,7 +121,16 @@ def report(run: Path) -> None:
 
 @app.command
 def propose(
-    run: Path, *, out: Path | None = None, author: str = "", tag: str = "Risk", step_limit: float | None = None
+    run: Path,
+    *,
+    out: Path | None = None,
+    author: str | None = None,
+    tag: str = "Risk",
+    why_now: str | None = None,
+    motivation: Path | None = None,
+    conflicts: str | None = None,
+    licence: str | None = None,
+    step_limit: float | None = None,
 ) -> None:
     """Write the proposal of a finished run for a DAO: proposal.md for people, payload.json for machines.
 
@@ -131,11 +140,18 @@ def propose(
     out: Folder to write to; default: `proposal` in the run's folder.
     author: Who proposes.
     tag: What stands before the title in brackets.
+    why_now: One sentence for the summary.
+    motivation: Text file: the observed problem with dated sources, paragraphs apart by an empty line.
+    conflicts: The author's conflicts of interest.
+    licence: Licence of the text.
     step_limit: Largest accepted relative change of one parameter, such as 0.03.
     """
     from stress.runs import open_run
 
-    page = open_run(run).propose(out, author=author, tag=tag, step_limit=step_limit)
+    text = None if motivation is None else _text(motivation, "--motivation")
+    said = {"author": author, "why_now": why_now, "motivation": text, "conflicts": conflicts, "licence": licence}
+    stated = {key: value for key, value in said.items() if value is not None}
+    page = open_run(run).propose(out, tag=tag, step_limit=step_limit, **stated)
     print(f"proposal  {page}")
     print(f"payload   {page.with_name('payload.json')}")
 
@@ -511,6 +527,13 @@ def replay(
     print(f"study   {file} ({said})")
     if not study_only:
         run(file, results=results, market_data=market_data)
+
+
+def _text(file: Path, option: str) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyError(f"is no text file: {error}", key=option, value=str(file), fix="give a UTF-8 text") from None
 
 
 def _pairs(stated: list[str] | None, option: str) -> dict[str, str]:

@@ -87,6 +87,7 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "python": sys.version.split()[0],
         "libraries": _versions(_NUMERICAL + _OTHERS),
+        "lock": _lock(),
         "git": _git(),
     }
 
@@ -104,6 +105,12 @@ def _cpu() -> dict[str, str]:
         flags = set(fields.get("flags", fields.get("Features", "")).split())
         described["vector"] = ",".join(sorted(flags & {"sse4_2", "avx", "avx2", "fma", "avx512f", "asimd", "sve"}))
     return described
+
+
+def _lock() -> str | None:
+    """Return the hash of requirements.lock where the package lies beside it, else None."""
+    file = PACKAGE.parent / "requirements.lock"
+    return file_hash(file) if file.is_file() else None
 
 
 def _git() -> dict[str, Any] | None:

@@ -86,6 +86,26 @@ class Mapped(_Entry):
     beta: Positive = 1.0
 
 
+class Sourced(_Entry):
+    """How a value is known: `measured` from data, `reported` by someone, or `assumed` here; `source` names a source."""
+
+    known: Literal["measured", "reported", "assumed"]
+    source: str
+
+
+class Realised(Sourced):
+    """What happened to a venue in the event: something to hold a replay of it against, and no input of a path.
+
+    `of` names venue and time. `measure`: USD liquidated and deleveraged, deleveraged over liquidated, paid by the fund
+    over its balance, seconds from the first liquidation to the first deleveraging. In an event, `source` names one of
+    its sources; in a replay it is the source.
+    """
+
+    of: str
+    measure: Literal["liquidated_notional", "adl_notional", "adl_share", "fund_used", "first_adl_after"]
+    value: Annotated[float, Field(ge=0)]
+
+
 class ReplayScenario(_Entry):
     """A stretch of history from a price file: `from` <= t < `from` + the study's horizon.
 
@@ -101,7 +121,7 @@ class ReplayScenario(_Entry):
     them. `volatility_to` rescales a market to a volatility per sqrt year of its closes over the path (before
     `severity`). `time_compression`: this much history in one unit of the path's time. `map`: a market takes the
     moves of another one of the file, from the market file's price on. `offset`: one run for each entry, started
-    this much later (negative: earlier).
+    this much later (negative: earlier). `realised`: what the event did, for the report alone.
     """
 
     kind: Literal["replay"] = "replay"
@@ -121,6 +141,7 @@ class ReplayScenario(_Entry):
     volatility_to: dict[str, Positive] = {}
     map: dict[str, str | Mapped] = {}
     offset: tuple[Signed, ...] = Field(default=(Seconds(0),), min_length=1)
+    realised: tuple[Realised, ...] = ()
 
     def source_of(self, market: str) -> Mapped:
         """Return the market of the file that a market replays."""
@@ -255,13 +276,6 @@ class ShockSet(_Entry):
         )
 
 
-class Sourced(_Entry):
-    """How a value is known: `measured` from data, `reported` by someone, or `assumed` here; `source` names a source."""
-
-    known: Literal["measured", "reported", "assumed"]
-    source: str
-
-
 class Curve(Sourced):
     """Values over time, from the start on: (time, value) in order of time."""
 
@@ -322,6 +336,7 @@ class AnchorScenario(_Entry):
     dispersion: dict[str, Curve] = {}
     oracle_outages: tuple[StaleOracle, ...] = ()
     history: History | None = None
+    realised: tuple[Realised, ...] = ()
     sources: dict[str, str]
 
     @property
@@ -340,7 +355,8 @@ class AnchorScenario(_Entry):
         found: list[tuple[str, Sourced]] = [(f"anchors.{name}", curve) for name, curve in self.anchors.items()]
         found += [(f"dispersion.{name}", curve) for name, curve in self.dispersion.items()]
         found += [("depth", self.depth)] if self.depth else []
-        return (*found, *((f"oracle_outages.{i}", stale) for i, stale in enumerate(self.oracle_outages)))
+        found += [(f"oracle_outages.{i}", stale) for i, stale in enumerate(self.oracle_outages)]
+        return (*found, *((f"realised.{i}", fact) for i, fact in enumerate(self.realised)))
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:

@@ -19,7 +19,7 @@ from stress.errors import StudyError, did_you_mean
 from stress.observations import bar_of
 from stress.paths import MarketModel
 from stress.paths.replay import is_spot
-from stress.scenarios import AnchorScenario, parse_scenario
+from stress.scenarios import AnchorScenario, Realised, parse_scenario
 from stress.sources import read
 from stress.stages import format_duration
 
@@ -109,6 +109,7 @@ def replay_study(name: str, asked: Replay, *, configs: Path, market_data: Path |
                 "impact_share": list(asked.impact_share or shares_of_flow([protocol])),
                 "longest_hold": format_duration(event.history.longest_hold),
                 "on_bad_print": event.history.on_bad_print,
+                **({"realised": [_told(fact, event) for fact in event.realised]} if event.realised else {}),
                 **({"map": {m: mapping[m] for m in markets if m in mapping}} if asked.map else {}),
                 **asked.transforms,
             }
@@ -137,6 +138,10 @@ def replay_study(name: str, asked: Replay, *, configs: Path, market_data: Path |
         "seed": SEED,
     }
     return values, said
+
+
+def _told(fact: Realised, event: AnchorScenario) -> dict[str, Any]:
+    return {**fact.model_dump(), "source": event.sources[fact.source]}
 
 
 def _wanted(event: AnchorScenario) -> str:

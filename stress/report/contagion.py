@@ -77,7 +77,17 @@ def _paths(reading: Reading, shocks: Sequence[_Shock]) -> str:
 
 def _difference(reading: Reading, shock: _Shock, measure: str, part: str = "") -> list[str]:
     ends = (np.atleast_1d(_values(reading, shock, f"contagion_{measure}{part}{end}")) for end in ("", "_low", "_high"))
-    return [signed_usd_bounds(*(float(x) for x in found)) for found in zip(*ends, strict=True)]
+    unsure = np.atleast_1d(_may_be_zero(reading, shock, f"contagion_{measure}{part}"))
+    return [
+        signed_usd_bounds(*(float(x) for x in found)) + ", zero included" * bool(zero)
+        for *found, zero in zip(*ends, unsure, strict=True)
+    ]
+
+
+def _may_be_zero(reading: Reading, shock: _Shock, name: str) -> np.ndarray:
+    """Return whether the interval of a difference holds zero; a single path has none."""
+    low, high = (_values(reading, shock, f"{name}{end}") for end in ("_low", "_high"))
+    return (low <= 0) & (high >= 0) & (low < high)  # NaN, no interval, is none of these
 
 
 def _said(reading: Reading, family: str, shocks: Sequence[_Shock]) -> str:
@@ -111,7 +121,8 @@ def _figure(reading: Reading, number: int, family: str, shocks: Sequence[_Shock]
             panels.append(figures.matrix(f"{words}, {mode}", rows, reading.study.markets, values, usd, (0.0, top)))
         most = float(np.nanmax(np.abs(change), initial=0.0))
         title = f"{words}, cross − isolated"
-        panels.append(figures.matrix(title, rows, reading.study.markets, change, signed_usd, (-most, most)))
+        unsure = np.array([_may_be_zero(reading, shock, f"contagion_{measure}") for shock in shocks])
+        panels.append(figures.matrix(title, rows, reading.study.markets, change, signed_usd, (-most, most), unsure))
     table = Table(
         "Every pair of markets",
         (
@@ -128,7 +139,7 @@ def _figure(reading: Reading, number: int, family: str, shocks: Sequence[_Shock]
     )
     caption = (
         f"{family}; {_paths(reading, shocks)}. USD; framed: the shocked market itself. Difference: "
-        "orange and + more under cross margin, purple and − less."
+        "orange and + more under cross margin, purple and − less; in brackets and hatched: the interval includes zero."
     )
     return Figure(f"contagion-{number}", alt, caption, tuple(panels), table, columns=3)
 

@@ -84,11 +84,13 @@ class Section:
 class Verdict:
     """The answer in plain words, and one row per scenario behind it.
 
-    `headline` and `sentence` together have at most 60 words; `colour` is never the only mark.
+    `headline` answers whether it is safer, `sentence` by how much, `sure` how sure; together they have at most 60
+    words. `colour` is never the only mark.
     """
 
     headline: str
     sentence: str
+    sure: str
     colour: Literal["safe", "risky", "undecided", "none"]
     table: Table
     small_print: tuple[str, ...] = field(default=())

@@ -48,7 +48,7 @@
   const chosen = make("div", { class: "choices" }, measureBox, placeBox, rowsBox, columnsBox);
   root.append(chosen, sliders, frame, readout);
 
-  const entry = (view, index) => view.cells[index.reduce((flat, i, k) => flat * axes[k].values.length + i, 0)];
+  const entry = (view, index) => view.entries[view.cells[index.reduce((flat, i, k) => flat * axes[k].values.length + i, 0)]];
   const marksOf = (index) =>
     marks.filter(([, ...where]) => where.every((i, k) => i === null || i === index[k])).map(([mark]) => mark).join("");
 

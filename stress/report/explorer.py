@@ -6,19 +6,21 @@ The script only chooses what to show; every number was worded here, so that it s
 from __future__ import annotations
 
 import itertools
+import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from stress.measures import mean_over_blocks
-from stress.report.document import Explorer, Section, Text
+from stress.report.document import Explorer, Section
 from stress.report.formats import axis_label, axis_value, percent, usd, usd_bounds
 from stress.report.reading import EVENTS, Reading, ScenarioView, is_number
 
-# More entries would make the page heavy; the store has them all.
-_MOST_ENTRIES = 40_000
+# Characters of the page's data; what would go beyond is left out and named, and the store has it.
+_BUDGET = 6_000_000
 _SHADES = 12
 _MONEY = {
     "mutualised_loss": "mean mutualised loss",
@@ -34,19 +36,20 @@ def section(reading: Reading) -> Section | None:
     cells = math.prod(len(values) for values in axes.values())
     if cells == 1:
         return None
-    places = ("all markets", *reading.study.markets)
-    if cells * (len(EVENTS) + len(_MONEY) * len(places)) > _MOST_ENTRIES:
-        said = f"The grid has {cells:,} cells, too many for one page: open grid.zarr with xarray to see every slice."
-        return Section("explore", "Every dimension", (Text.of(said),))
-    views = [
-        {"measure": f"P({words})", "place": "", "cells": _worded(list(_events(reading, axes, event)))}
-        for event, words in EVENTS.items()
-    ]
-    views += [
-        {"measure": words, "place": place, "cells": _worded(found)}
-        for outcome, words in _MONEY.items()
-        for place, found in zip(places, zip(*_money(reading, axes, outcome), strict=True), strict=True)
-    ]
+    views: list[dict[str, Any]] = []
+    left_out: list[str] = []
+    used = 0
+    for measure, places, entries_of in _measures(reading, axes):
+        # An index for each cell is the least that a view takes.
+        fits = not views or used + cells * len(places) * len(str(cells)) < _BUDGET
+        for place, entries in zip(places, entries_of() if fits else itertools.repeat(None), strict=False):
+            view = {"measure": measure, "place": place, **_worded(entries)} if entries is not None else {}
+            size = len(json.dumps(view, ensure_ascii=False, separators=(",", ":")))
+            if views and (not view or used + size > _BUDGET):
+                left_out.append(f"{measure}, {place}" if place else measure)
+            else:
+                used += size
+                views.append(view)
     rows, columns = _first_two(reading, axes)
     start = {"scenario": 0, **reading.neutral, **reading.headline}
     data = {
@@ -57,7 +60,7 @@ def section(reading: Reading) -> Section | None:
         "rows": rows,
         "columns": columns,
         "views": views,
-        "view": list(EVENTS).index(reading.event),
+        "view": 0,
         "marks": [[mark, *_marked(reading, cell, axes)] for mark, cell in _named(reading)],
         "palette": _palette(),
     }
@@ -65,7 +68,22 @@ def section(reading: Reading) -> Section | None:
         "Choose a measure, two dimensions and the values of the others. Point at a cell, or move with the arrow keys, "
         "to read its interval. ● current, ★ proposed; hatched: undecided against the tolerance."
     )
+    if left_out:
+        caption += (
+            f" Left out, since {cells:,} cells make the page too large (grid.zarr holds them): {'; '.join(left_out)}."
+        )
     return Section("explore", "Every dimension", (Explorer(caption, data),))
+
+
+def _measures(
+    reading: Reading, axes: dict[str, tuple[Any, ...]]
+) -> Iterator[tuple[str, tuple[str, ...], Callable[[], Iterable[Sequence[Any]]]]]:
+    """Yield a measure, its places and what gives their cells: the event that was asked for first, then how much."""
+    for event in sorted(EVENTS, key=lambda name: name != reading.event):
+        yield f"P({EVENTS[event]})", ("",), partial(lambda name: [list(_events(reading, axes, name))], event)
+    for outcome, words in _MONEY.items():
+        places = ("all markets", *reading.study.markets)
+        yield words, places, partial(lambda name: zip(*_money(reading, axes, name), strict=True), outcome)
 
 
 def _others(reading: Reading) -> dict[str, tuple[Any, ...]]:
@@ -147,8 +165,11 @@ def _amount(
     return mean, usd(mean), f"{full}, {reading.horizon}", False
 
 
-def _worded(entries: Any) -> list[list[Any]]:
-    """Return [shade, short words, full words, 1 if undecided] per cell; shades are logarithmic over one view."""
+def _worded(entries: Any) -> dict[str, Any]:
+    """Return each distinct [shade, short words, full words, 1 if undecided] once, and for every cell which it is.
+
+    Shades are logarithmic over one view.
+    """
     seen = [value for value, *_ in entries if value > 0]
     low, high = (math.log(min(seen)), math.log(max(seen))) if seen else (0.0, 0.0)
 
@@ -157,7 +178,12 @@ def _worded(entries: Any) -> list[list[Any]]:
             return 0
         return round((math.log(value) - low) / (high - low) * (_SHADES - 1)) if high > low else _SHADES // 2
 
-    return [[-1 if value != value else shade(value), short, full, int(flag)] for value, short, full, flag in entries]
+    known: dict[tuple[int, str, str, int], int] = {}
+    cells = [
+        known.setdefault((-1 if value != value else shade(value), short, full, int(flag)), len(known))
+        for value, short, full, flag in entries
+    ]
+    return {"entries": [list(entry) for entry in known], "cells": cells}
 
 
 def _palette() -> list[list[str]]:

@@ -155,8 +155,26 @@ def heat_map(
         axes.set_title(title, wrap=True)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
+        _key(axes, [cell for line in cells for cell in line if cell], bool(border))
 
-    return Panel(draw, (1.15 + 0.74 * max(len(column_values), 3), 1.05 + 0.54 * max(len(row_values), 1)))
+    return Panel(draw, (1.15 + 0.74 * max(len(column_values), 3), 1.55 + 0.54 * max(len(row_values), 1)))
+
+
+def _key(axes: Any, cells: Sequence[HeatCell], border: bool) -> None:
+    """Say under a heat map what the marks in it mean, as far as they occur."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    point = {"color": "black", "linestyle": "none", "markeredgecolor": "white", "markeredgewidth": 0.9}
+    found = [
+        (any("●" in cell.marks for cell in cells), "current", Line2D([], [], marker="o", markersize=8, **point)),
+        (any("★" in cell.marks for cell in cells), "proposed", Line2D([], [], marker="*", markersize=12, **point)),
+        (border, "tolerance", Line2D([], [], color="black", linewidth=2.6)),
+        (any(cell.straddles for cell in cells), "undecided", Patch(facecolor="#cccccc", edgecolor="black", hatch="////", linewidth=0)),
+    ]  # fmt: skip
+    if shown := [(handle, words) for occurs, words, handle in found if occurs]:
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.18 if len(axes.get_yticks()) > 2 else -0.5)}
+        axes.legend(*zip(*shown, strict=True), **place, ncols=2, frameon=False, fontsize=9, columnspacing=1.2)
 
 
 def _draw_cell(axes: Any, x: int, y: int, cell: HeatCell, fill: tuple[float, ...]) -> None:
@@ -194,8 +212,12 @@ def matrix(
     values: np.ndarray,
     words: Callable[[float], str],
     limits: tuple[float, float],
+    unsure: np.ndarray | None = None,
 ) -> Panel:
-    """Return amounts by shocked market (rows, the first on top) and market (columns); limits below 0: a signed scale."""
+    """Return amounts by shocked market (rows, the first on top) and market (columns); limits below 0: a signed scale.
+
+    unsure : (rows, columns) amounts that may as well be zero; they are hatched and stand in brackets.
+    """
 
     def draw(axes: Any) -> None:
         import matplotlib as mpl
@@ -210,8 +232,12 @@ def matrix(
             own = rows[y] == columns[x]
             edge = {"edgecolor": "black", "linewidth": 1.8, "zorder": 3} if own else {"edgecolor": "white"}
             axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=fill, **edge))
-            said = words(value).removesuffix(f"{NBSP}USD") if np.isfinite(value) else "failed"
-            axes.text(x, y, said, ha="center", va="center", color=_ink_on(fill), size=9.5, zorder=4)
+            said, box = words(value).removesuffix(f"{NBSP}USD") if np.isfinite(value) else "failed", None
+            if unsure is not None and unsure[y, x]:
+                corner, ink = (x - 0.5, y - 0.5), _ink_on(fill)
+                axes.add_patch(Rectangle(corner, 1, 1, fill=False, hatch="///", edgecolor=ink, linewidth=0, alpha=0.45))
+                said, box = f"({said})", {"facecolor": fill, "edgecolor": "none", "boxstyle": "round,pad=0.12"}
+            axes.text(x, y, said, ha="center", va="center", color=_ink_on(fill), size=9.5, zorder=4, bbox=box)
         axes.set(xlim=(-0.54, len(columns) - 0.46), ylim=(len(rows) - 0.46, -0.54))
         axes.set_xticks(range(len(columns)), columns)
         axes.set_yticks(range(len(rows)), rows)

@@ -67,11 +67,15 @@ def probability(events: int, paths: int, estimate: float, low: float, high: floa
 
 
 def points(low: float, value: float, high: float) -> str:
-    """Return a difference of probabilities in percentage points, with the digits that its interval supports."""
+    """Return a difference of probabilities in percentage points with its interval."""
+    return "{} points ({} to {})".format(*point_parts(low, value, high))
+
+
+def point_parts(low: float, value: float, high: float) -> tuple[str, ...]:
+    """Return value, low and high in percentage points, with the digits that the interval supports."""
     width = max(100 * (high - low), 1e-9)
     decimals = max(0, 1 - math.floor(math.log10(width / 2)))
-    said = (f"{100 * x:+.{decimals}f}".replace("-", "−") for x in (value, low, high))
-    return "{} points ({} to {})".format(*said)
+    return tuple(f"{100 * x:+.{decimals}f}".replace("-", "−") for x in (value, low, high))
 
 
 def usd(value: float) -> str:

@@ -18,7 +18,8 @@ def render(document: Document) -> tuple[str, dict[str, bytes]]:
     verdict = document.verdict
     pictures: dict[str, bytes] = {}
     lines = [f"# {_said(document.title)}", f"*{_said(document.question)}*"]
-    lines += [f"> **{_said(verdict.headline)}** {_said(verdict.sentence)}", _table(verdict.table)]
+    box = " ".join(filter(None, (verdict.sentence, verdict.sure)))
+    lines += [f"> **{_said(verdict.headline)}** {_said(box)}", _table(verdict.table)]
     lines += [_said(line) for line in verdict.small_print]
     for section in document.sections:
         lines.append(f"## {_said(section.title)}")

@@ -10,35 +10,49 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from stress.config import Protocol
 from stress.errors import StudyError
-from stress.report import contagion, heat_maps, limits, losses, markdown, payload, verdict
+from stress.report import contagion, heat_maps, limits, losses, markdown, payload, replays, verdict
 from stress.report.document import Block, Code, Document, Section, Table, Text
-from stress.report.formats import axis_label, axis_value, points, span, usd
+from stress.report.formats import axis_label, axis_value, percent, points, span, stated, usd, utc
 from stress.report.payload import DURATION, Change, Unit
 from stress.report.reading import EVENTS, Reading
 
+NOT_STATED = "not stated"
 
-def write(
-    run: Any, folder: Path | str, *, author: str = "", tag: str = "Risk", step_limit: float | None = None
-) -> Path:
+
+class Words(NamedTuple):
+    """What only a proposer can say; whatever is left out is printed as not stated.
+
+    tag : what stands before the title in brackets. motivation : the observed problem with dated sources, paragraphs
+    apart by an empty line. why_now, author, conflicts (of interest), licence (of the text) : a line each.
+    """
+
+    author: str = NOT_STATED
+    tag: str = "Risk"
+    why_now: str = NOT_STATED
+    motivation: str = ""
+    conflicts: str = NOT_STATED
+    licence: str = NOT_STATED
+
+
+def write(run: Any, folder: Path | str, *, step_limit: float | None = None, **words: str) -> Path:
     """Write `proposal.md`, its figures and `payload.json` to `folder`; return the path of the text.
 
     Parameters
     ----------
     run : the finished run (see `stress.report.write`), of a study with `current` and `proposed`.
-    author : who proposes; empty = left for who posts it.
-    tag : what stands before the title in brackets.
     step_limit : largest accepted relative change of one parameter; default: none.
+    words : see `Words`.
     """
     reading = Reading(run)
     current, proposed = _venues(reading)
     handed = payload.build(current, proposed, hashes(reading), step_limit)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    text, pictures = markdown.render(compose(reading, handed, author, tag))
+    text, pictures = markdown.render(compose(reading, handed, Words(**words), step_limit))
     for name, picture in pictures.items():
         folder.joinpath(name).write_bytes(picture)
     folder.joinpath("payload.json").write_text(
@@ -55,28 +69,33 @@ def hashes(reading: Reading) -> dict[str, str]:
     return {name: str(reading.data.attrs[name]) for name in named}
 
 
-def compose(reading: Reading, handed: dict[str, Any], author: str, tag: str) -> Document:
+def compose(reading: Reading, handed: dict[str, Any], words: Words, step_limit: float | None = None) -> Document:
     """Return the proposal as a document."""
     current, proposed = _venues(reading)
+    changed = payload.changes(current, proposed)
     sections = (
-        _header(reading, author),
-        _summary(reading, payload.changes(current, proposed)),
-        _parameters(payload.changes(current, proposed), payload.follows(current, proposed)),
-        _at_once(reading),
+        _header(reading, words),
+        _summary(reading, changed, words),
+        _parameters(changed, payload.follows(current, proposed)),
+        _motivation(reading, words),
         _paired(reading),
         heat_maps.section(reading),
         losses.exceedance(reading),
         losses.who_pays(reading),
+        replays.section(reading),
         losses.named_cells(reading),
         contagion.section(reading),
+        _at_once(reading),
         limits.failures(reading),
         limits.section(reading),
+        _monitoring(reading, changed, step_limit),
         _specification(handed),
-        limits.reproduce(reading),
-        _last_words(),
+        _reproduce(reading, handed),
+        _next_steps(),
+        _last_words(words),
     )
     return Document(
-        title=f"[{tag}] {reading.protocols[0].title}: {verdict.change_in_words(reading)}",
+        title=f"[{words.tag}] {reading.protocols[0].title}: {verdict.change_in_words(reading)}",
         question=reading.study.question,
         verdict=_verdict(reading),
         sections=tuple(section for section in sections if section is not None),
@@ -118,15 +137,16 @@ def _verdict(reading: Reading) -> Any:
     return dataclasses.replace(given, small_print=(*extra, *given.small_print))
 
 
-def _header(reading: Reading, author: str) -> Section:
+def _header(reading: Reading, words: Words) -> Section:
     book = reading.study.book
-    snapshot = (
-        f"snapshot {Path(book.path).name}" if book.kind == "snapshot" else "synthetic, made with the study's seed"
-    )
-    finished = str(reading.run.diary.get("finished", ""))[:10]
+    snapshot = "synthetic, made with the study's seed"
+    if book.kind == "snapshot":
+        snapshot = f"snapshot {Path(book.path).name}, BLAKE2b {reading.study.data_hashes.get(book.path, NOT_STATED)}"
+    finished = str(reading.run.diary.get("finished", ""))
     rows = (
-        ("author", author or "not stated"),
-        ("date of the run", finished or "not recorded"),
+        ("author", words.author),
+        ("conflicts of interest", words.conflicts),
+        ("date of the run", finished[:10] or "not recorded"),
         ("protocol", f"{reading.protocols[0].title} (preset {reading.protocols[0].name})"),
         ("state of the book", f"{snapshot}; t = 0 is the start of each path"),
         ("run", f"{reading.study.name}, study {reading.study.content_hash}"),
@@ -134,7 +154,33 @@ def _header(reading: Reading, author: str) -> Section:
     return Section("header", "Header", (Table("What this is", ("name", "value"), rows),))
 
 
-def _summary(reading: Reading, changed: list[Change]) -> Section:
+def _motivation(reading: Reading, words: Words) -> Section:
+    """The proposer's reasons, and what the run itself says of today's parameters."""
+    given = [part for part in (" ".join(text.split()) for text in words.motivation.split("\n\n")) if part]
+    blocks: list[Block] = [Text.of(part) for part in given or [f"The problem that the change answers: {NOT_STATED}."]]
+    today = [
+        f"Today's parameters in {s.name}: {reading.asked} is {reading.estimate(s, reading.current)}, {s.given}"
+        + (f"; {verdict.standing_in_words(standing)} against {stated(reading.tolerance or 0)}" if standing else "")
+        + "."
+        for s in reading.scenarios
+        if not s.one_path and reading.current is not None
+        for standing in [reading.standing(reading.estimate(s, reading.current))]
+    ]
+    events = [
+        f"{s.name}: {scenario.title}, from {utc(scenario.begins)}; {'; '.join(scenario.sources.values())}"
+        if scenario.kind == "anchors"
+        else f"{s.name}: history from {utc(scenario.from_)}, {scenario.replay}."
+        for s in reading.scenarios
+        for scenario in [reading.scenario(s)]
+        if scenario.kind in ("anchors", "replay")
+    ]
+    blocks += [Text(tuple(today))] * bool(today)
+    if events:
+        blocks += [Text.of("Dated events that this study replays:"), Text(tuple(events))]
+    return Section("motivation", "Motivation", tuple(blocks))
+
+
+def _summary(reading: Reading, changed: list[Change], words: Words) -> Section:
     markets = sorted({change.name.partition(".")[0] for change in changed if "." in change.name})
     where = f" in {', '.join(markets)}" if markets else ""
     count = f"{len(changed)} parameter{'s' if len(changed) != 1 else ''}"
@@ -142,6 +188,7 @@ def _summary(reading: Reading, changed: list[Change]) -> Section:
     lines = (
         f"Changes {count}{where}: {verdict.change_in_words(reading)}; other markets and tiers follow in scale where "
         "the table below says so.",
+        f"Why now: {words.why_now}",
         f"Asked: {reading.study.question}",
         f"Evidence: {scenarios}; horizon {reading.horizon}, step {span(reading.study.step)}, every cell on the same paths.",
     )
@@ -252,10 +299,54 @@ def _specification(handed: dict[str, Any]) -> Section:
     return Section("specification", "Specification", (lead, Code(tuple(json.dumps(shown, indent=1).splitlines()))))
 
 
-def _last_words() -> Section:
-    return Section(
-        "disclaimer",
-        "Disclaimer",
-        (Text.of("A simulation under stated assumptions: not a forecast, no advice, no warranty. Intervals say how sure the "
-                 "simulation is, not whether its assumptions hold."),),
-    )  # fmt: skip
+def _monitoring(reading: Reading, changed: list[Change], step_limit: float | None) -> Section:
+    """What was assumed and can be watched, how far one step goes, and the way back."""
+    first = reading.scenarios[0]
+    interest, fund = (reading.number(name, first, reading.headline) for name in ("open_interest", "fund"))
+    depth = ", ".join(f"{name} {usd(reading.study.market.markets[name].depth_usd)}" for name in reading.study.markets)
+    largest = max((abs(c.new / c.old - 1) for c in changed if c.unit is not None and c.old), default=None)
+    watch = (
+        f"Watch: the numbers above hold up to an open interest (long side) of {usd(interest)}, with at least {usd(fund)} in "
+        f"the insurance fund at the start, and a depth within 1 % of the mid of {depth} on an ordinary day. Beyond one of "
+        "them, run the study again before you rely on it.",
+        "Step: the largest relative change of one parameter is "
+        + (f"{percent(largest)}; " if largest is not None else "none; ")
+        + (
+            "no step limit was stated."
+            if step_limit is None
+            else f"the stated step limit of {percent(step_limit)} holds."
+        ),
+        "Next increment: another proposal with a run of its own; nothing here was tested beyond the proposed values.",
+        "Roll back: execute the `from` side of payload.json.",
+    )
+    return Section("monitoring", "Monitoring and rollback", (Text(watch),))
+
+
+def _reproduce(reading: Reading, handed: dict[str, Any]) -> Section:
+    """The report's block, with the hashes of data, packages and payload."""
+    section = limits.reproduce(reading)
+    machine = reading.run.diary.get("machine", {})
+    rows = [(f"BLAKE2b of {name}", found) for name, found in reading.study.data_hashes.items()]
+    rows.append(("BLAKE2b of requirements.lock", str(machine.get("lock") or "not recorded")))
+    rows.append(("commit", str((machine.get("git") or {}).get("commit", "not recorded"))))
+    rows.append(("payload checksum", handed["checksum"]))
+    more = Table("What else the evidence rests on", ("name", "value"), tuple(rows))
+    return dataclasses.replace(section, blocks=(*section.blocks, more))
+
+
+def _next_steps() -> Section:
+    said = (
+        "Anyone runs the command above and compares the result hash.",
+        "The community discusses motivation, limits and monitoring, and corrects what they leave out.",
+        "A vote; if it passes, the venue's own procedure executes the values of payload.json.",
+    )
+    return Section("next-steps", "Next steps", (Text(said),))
+
+
+def _last_words(words: Words) -> Section:
+    said = (
+        "A simulation under stated assumptions: not a forecast, no advice, no warranty. Intervals say how sure the "
+        "simulation is, not whether its assumptions hold.",
+        f"Licence of this text: {words.licence}.",
+    )
+    return Section("disclaimer", "Disclaimer and licence", (Text(said),))

@@ -201,7 +201,9 @@ class Reading:
     def _scenario(self, index: int, name: str) -> ScenarioView:
         scenario = self._named(name)
         if scenario.kind == "replay":
-            return ScenarioView(index, name, scenario.kind, "on one historical path", None, True)
+            share = scenario.impact_share[0]
+            own = "without own impact" if share == 0 else f"with {stated(share)} of own impact"
+            return ScenarioView(index, name, scenario.kind, f"on one historical path, {own}", None, True)
         if scenario.kind == "shock" and scenario.one_path:
             return ScenarioView(index, name, scenario.kind, "on one stated path", None, True)
         if scenario.kind == "shock":

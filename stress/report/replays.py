@@ -10,7 +10,7 @@ import numpy as np
 
 from stress.report import figures
 from stress.report.document import Block, Figure, Panel, Section, Table, Text
-from stress.report.formats import axis_label, rounded_usd, stated, usd, utc
+from stress.report.formats import axis_label, percent, rounded_usd, span, stated, usd, utc
 from stress.report.reading import Reading, ScenarioView
 
 # A second drawing shows single steps this far around the worst one, if the horizon is much longer.
@@ -19,6 +19,13 @@ _AROUND = timedelta(minutes=45)
 _PARTS = 12
 # A longer table of cells is folded.
 _MOST_ROWS = 12
+_MEASURES = {
+    "liquidated_notional": "liquidated",
+    "adl_notional": "deleveraged",
+    "adl_share": "deleveraged ÷ liquidated",
+    "fund_used": "paid by the fund ÷ its balance",
+    "first_adl_after": "from the first liquidation to the first deleveraging",
+}
 
 
 class Story(NamedTuple):
@@ -53,9 +60,56 @@ def section(reading: Reading) -> Section | None:
         told = story(reading, scenario)
         if told is not None:
             blocks += [_words(scenario, told), _figure(reading, scenario, told)]
+    if facts := _realised(reading):
+        blocks.append(facts)
     if reading.cell_axes and any(scenario.one_path for scenario in reading.scenarios):
         blocks.append(_every_cell(reading))
     return Section("over-time", "What happened, step by step", tuple(blocks)) if blocks else None
+
+
+def _realised(reading: Reading) -> Table | None:
+    """Hold each replay against what the event did, where its scenario says so."""
+    told = [(scenario, story(reading, scenario)) for scenario in reading.scenarios if scenario.kind == "replay"]
+    found = [(scenario, known) for scenario, known in told if known is not None and reading.scenario(scenario).realised]
+    rows = tuple(
+        (
+            f"{scenario.name}: {_MEASURES[fact.measure]}",
+            _in_words(fact.measure, _simulated(reading, scenario, known, fact.measure)),
+            _in_words(fact.measure, fact.value),
+            fact.of,
+            f"{fact.known}: {fact.source}",
+        )
+        for scenario, known in found
+        for fact in reading.scenario(scenario).realised
+    )
+    caption = (
+        f"Simulated against realised, {_cell_words(reading)}. Book and open interest are the study's and not the venue's of "
+        "that day, so shares and times can be held against each other; amounts only in order of magnitude"
+    )
+    return (
+        Table(caption, ("measure", "simulated here", "realised", "where and when", "how known"), rows) if rows else None
+    )
+
+
+def _simulated(reading: Reading, scenario: ScenarioView, told: Story, measure: str) -> float | None:
+    liquidated, deleveraged = float(told.liquidated.sum()), float(told.deleveraged.sum())
+    if measure == "fund_used":
+        paid = reading.number("mean_fund_paid", scenario, reading.headline)
+        return paid / reading.fund if 0 < reading.fund < float("inf") else None
+    if measure == "first_adl_after":
+        first, last = told.first(told.liquidated), told.first(told.deleveraged)
+        return None if first is None or last is None else (last - first).total_seconds()
+    if measure == "adl_share":
+        return deleveraged / liquidated if liquidated else None
+    return liquidated if measure == "liquidated_notional" else deleveraged
+
+
+def _in_words(measure: str, value: float | None) -> str:
+    if value is None:
+        return "none"
+    if measure == "first_adl_after":
+        return span(round(value))
+    return percent(value) if measure in ("adl_share", "fund_used") else usd(value)
 
 
 def _every_cell(reading: Reading) -> Table:
@@ -76,7 +130,7 @@ def _every_cell(reading: Reading) -> Table:
 
 
 def _words(scenario: ScenarioView, told: Story) -> Text:
-    lines = [f"{scenario.name}, one historical path: an outcome, not a probability."]
+    lines = [f"{scenario.name}, {scenario.given}: an outcome, not a probability."]
     for name, amounts in (("liquidation", told.liquidated), ("auto-deleveraging", told.deleveraged)):
         first = told.first(amounts)
         if first is None:
@@ -115,7 +169,7 @@ def _figure(reading: Reading, scenario: ScenarioView, told: Story) -> Figure:
     heads = ("from", "liquidated", "deleveraged", "insurance fund at the end")
     table = Table(f"{len(parts)} equal parts of the horizon", heads, rows, folded=True)
     alt = f"Liquidated and deleveraged notional, mark prices and the insurance fund over time on {scenario.name}."
-    caption = f"{scenario.name}, {_cell_words(reading)}; times are UTC."
+    caption = f"{scenario.name}, {scenario.given}; {_cell_words(reading)}; times are UTC."
     return Figure(f"over-time-{scenario.index}", alt, caption, tuple(panels), table)
 
 

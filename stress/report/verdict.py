@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Literal
 
 from stress.measures import Difference, Standing, compare_cells
 from stress.measures import unconditional as weighted_by_share
 from stress.report.document import Table, Verdict
-from stress.report.formats import axis_label, points, probability, stated, usd, utc
+from stress.report.formats import axis_label, point_parts, points, probability, stated, usd, utc
 from stress.report.reading import EVENTS, Estimate, Reading, ScenarioView
 from stress.report.replays import story
 
 Direction = Literal["riskier", "safer", "no clear effect"]
-_SENTENCE_WORDS = 50  # of the sixty of the verdict box; the headline has the others
+_WORDS = 60  # of the verdict box: headline, sentence and how sure
+_UNCLEAR = "unclear whether safer or riskier"
 _SEVERITY: dict[Standing | None, int] = {"failed": 0, None: 1, "safe": 1, "undecided": 2, "risky": 3}
 
 
@@ -38,11 +38,8 @@ def direction(difference: Difference) -> Direction:
     return "riskier" if difference.value > 0 else "safer"
 
 
-def give(reading: Reading, say: Callable[[Reading, ScenarioView, Estimate], str] | None = None) -> Verdict:
-    """Return the verdict on the proposed cell, or on the current one where nothing is proposed.
-
-    `say` words the sentence about the scenario that decides; default: the report's.
-    """
+def give(reading: Reading) -> Verdict:
+    """Return the verdict on the proposed cell, or on the current one where nothing is proposed."""
     random = [scenario for scenario in reading.scenarios if not scenario.one_path]
     if not random:
         return _outcome(reading)
@@ -52,9 +49,19 @@ def give(reading: Reading, say: Callable[[Reading, ScenarioView, Estimate], str]
     decides = max(random, key=lambda s: (_severity(reading, estimates[s.name]), estimates[s.name].value))
     estimate, difference = estimates[decides.name], differences[decides.name]
     standing = reading.standing(estimate)
+    headline_said = _headline(reading, decides, standing, difference)
+    sentence, sure = _sentence(reading, decides, estimate), _how_sure(estimate, difference)
+    everyday = unconditional(reading, headline)
+    # What does not fit stands in the table below.
+    fuller = f"{sentence} On a random day: {everyday}." if everyday else sentence
+    shorter = sentence.replace(decides.given, decides.given.partition(" (")[0])
+    bare = sentence.replace(f", {decides.given}", "")
+    said = (fuller, sentence, shorter, bare)
+    sentence = next((one for one in said if len(f"{headline_said} {one} {sure}".split()) <= _WORDS), bare)
     return Verdict(
-        headline=_headline(reading, decides, standing, difference),
-        sentence=(say or _sentence)(reading, decides, estimate),
+        headline=headline_said,
+        sentence=sentence,
+        sure=sure,
         colour="none" if standing is None or standing == "failed" else standing,
         table=_table(reading, random, estimates, differences),
         small_print=_small_print(reading, standing, estimate),
@@ -68,16 +75,21 @@ def _severity(reading: Reading, estimate: Estimate) -> int:
 def _headline(
     reading: Reading, scenario: ScenarioView, standing: Standing | None, difference: Difference | None
 ) -> str:
-    said: list[str] = [direction(difference)] if difference else []
-    if standing is not None:
-        limit = f"the {stated(reading.tolerance or 0)} tolerance"
-        said.append(
-            {"safe": f"within {limit}", "risky": f"above {limit}", "undecided": f"undecided against {limit}"}.get(
-                standing, "no result"
-            )
-        )
+    moved = direction(difference) if difference else None
+    limit = f"the {stated(reading.tolerance or 0)} tolerance"
+    words: dict[Standing | None, str] = {
+        "safe": f"within {limit}",
+        "risky": f"above {limit}",
+        "undecided": f"undecided against {limit}",
+        "failed": "no result",
+        None: "",
+    }
+    said = [_UNCLEAR if moved == "no clear effect" else moved or "", words[standing]]
+    # A direction and a standing that point different ways are told apart.
+    against = (moved, standing) in (("safer", "risky"), ("safer", "undecided"), ("riskier", "safe"))
+    joined = (", but still " if against else "; ").join(filter(None, said))
     where = f"{scenario.name}: " if len(reading.scenarios) > 1 else ""
-    return _sentence_case(f"{where}{'; '.join(said) or 'no tolerance and no proposal to judge'}.")
+    return _sentence_case(f"{where}{joined or 'no tolerance and no proposal to judge'}.")
 
 
 def _sentence_case(text: str) -> str:
@@ -85,19 +97,26 @@ def _sentence_case(text: str) -> str:
 
 
 def _sentence(reading: Reading, scenario: ScenarioView, estimate: Estimate) -> str:
+    """Say by how much: the probability before and after, given what, and the change."""
     change = change_in_words(reading)
+    difference = difference_of(reading, scenario)
     if change and reading.current is not None:
         before = reading.estimate(scenario, reading.current)
-        said = f"{change}: {reading.asked} goes from {before} to {estimate}"
+        said = f"{change}: {reading.asked} from {before} to {estimate}"
     else:
         said = f"{reading.asked} is {estimate}"
-    difference = difference_of(reading, scenario)
-    said += f", {points(difference.low, difference.value, difference.high)}" if difference else ""
-    everyday = unconditional(reading, reading.headline)
-    beside = f"; on a random day {everyday}" if everyday else ""
-    said, end = f"{_sentence_case(said)}, {scenario.given}", f". 95 % intervals, {estimate.paths:,} paths."
-    # What does not fit stands in the table below the sentence.
-    return said + (beside if len(f"{said}{beside}{end}".split()) <= _SENTENCE_WORDS else "") + end
+    said += f", {point_parts(difference.low, difference.value, difference.high)[0]} points" if difference else ""
+    return f"{_sentence_case(said)}, {scenario.given}."
+
+
+def _how_sure(estimate: Estimate, difference: Difference | None) -> str:
+    """Say how sure: the interval of the change and what it leaves possible, the level and the paths."""
+    if difference is None:
+        return f"How sure: 95 % interval, {estimate.paths:,} paths."
+    sides = {1: "all above zero", -1: "all below zero", 0: "zero included"}
+    side = sides[(difference.low > 0) - (difference.high < 0)]
+    _, low, high = point_parts(difference.low, difference.value, difference.high)
+    return f"How sure (95 % intervals): change {low} to {high} points, {side}; {estimate.paths:,} paths."
 
 
 def change_in_words(reading: Reading) -> str:
@@ -168,6 +187,10 @@ def _path_counts(scenarios: list[ScenarioView], estimates: dict[str, Estimate]) 
 
 def _small_print(reading: Reading, standing: Standing | None, estimate: Estimate | None) -> tuple[str, ...]:
     lines = [floor_in_words(reading)]
+    if estimate is not None:
+        lines.append(
+            "Intervals say how sure the simulation is, given its book and its market; not whether these are right."
+        )
     if reading.failures:
         lines.append("Part of this run has no result; what is missing is named below.")
     if standing == "undecided" and estimate is not None:
@@ -200,11 +223,15 @@ def _outcome(reading: Reading) -> Verdict:
     """Return the verdict on single paths: what happened, and no probability."""
     rows, hit, said = [], [], []
     for scenario in reading.scenarios:
-        amounts = [usd(reading.number("mean_mutualised_loss", scenario, cell)) for _, cell in reading.pair]
+        losses = [usd(reading.number("mean_mutualised_loss", scenario, cell)) for _, cell in reading.pair]
+        closed, paid = (
+            usd(reading.number(f"mean_{name}", scenario, reading.headline))
+            for name in ("liquidated_notional", "fund_paid")
+        )
         told = story(reading, scenario)
         times = ["–", "–"] if told is None else [_when(told.first(x)) for x in (told.liquidated, told.deleveraged)]
-        rows.append((scenario.name, *amounts, *times))
-        said.append(f"{scenario.name}: mutualised loss {amounts[-1]}, first ADL {times[1]}.")
+        rows.append((f"{scenario.name}, {scenario.given}", *losses, closed, paid, *times))
+        said.append(f"{scenario.name}: mutualised loss {losses[-1]}, paid by the fund {paid}, first ADL {times[1]}.")
         if reading.number(f"events_{reading.event}", scenario, reading.headline):
             hit.append(scenario.name)
     event = EVENTS[reading.event]
@@ -212,14 +239,22 @@ def _outcome(reading: Reading) -> Verdict:
     kind = "historical path" if reading.scenarios[0].kind == "replay" else "stated path"
     # More than two paths do not fit into sixty words; the table has them all.
     sentence = " ".join(said) if len(said) <= 2 else ""
-    sentence += f" {'One' if len(rows) == 1 else 'Each is one'} {kind}: an outcome, not a probability."
+    sure = f"How sure: {'one' if len(rows) == 1 else 'each is one'} {kind}: an outcome, not a probability."
     return Verdict(
         headline=_sentence_case(f"{headline}."),
-        sentence=sentence.strip(),
+        sentence=sentence,
+        sure=sure,
         colour="none",
         table=Table(
-            f"Over {reading.horizon}; times are those of the {reading.pair[-1][0]} cell.",
-            ("path", *(f"mutualised loss, {name}" for name, _ in reading.pair), "first liquidation", "first ADL"),
+            f"Over {reading.horizon}; liquidations, fund and times are those of the {reading.pair[-1][0]} cell.",
+            (
+                "path",
+                *(f"mutualised loss, {name}" for name, _ in reading.pair),
+                "liquidated",
+                "paid by the fund",
+                "first liquidation",
+                "first ADL",
+            ),
             tuple(rows),
         ),
         small_print=_small_print(reading, None, None),

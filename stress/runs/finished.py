@@ -82,7 +82,7 @@ class Run:
     def propose(self, folder: Path | str | None = None, **header: Any) -> Path:
         """Write proposal.md, its figures and payload.json (default: to `proposal` in the run's folder).
 
-        `header`: author, tag, step_limit, see `stress.report.proposal.write`. Return the path of the text.
+        `header`: see `stress.report.proposal.write`. Return the path of the text.
         """
         return report.propose(self, folder or self.path / "proposal", **header)
 

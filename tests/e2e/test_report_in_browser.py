@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 import stress
+from stress.config import read_document
 
 pytestmark = pytest.mark.e2e
 
@@ -34,7 +35,10 @@ STUDY = {
     "book": {"kind": "synthetic", "accounts": 60},
     "market": str(CONFIGS / "markets/house.yaml"),
     "markets": ["BTC", "ETH"],
-    "scenarios": ["panic", {"replay": "prices.csv", "name": "crash", "from": "2025-10-10T20:00:00Z"}],
+    "scenarios": [
+        "panic",
+        {"replay": "prices.csv", "name": "crash", "from": "2025-10-10T20:00:00Z", "impact_share": [0]},
+    ],
     "horizon": "2h",
     "step": "20s",
     "axes": {"leverage_cap": [20, 40, 50], "oracle_delay": ["0s", "60s"], "maintenance_to_initial_ratio": [0.5, 0.6]},
@@ -57,14 +61,29 @@ def prices() -> str:
     return "\n".join(lines) + "\n"
 
 
-@pytest.fixture(scope="module")
-def page(tmp_path_factory):
+def report_of(study, folder):
+    """Run a study and return the page of its report."""
     if BROWSER is None:
         pytest.skip("no Chromium on the path: the report was not looked at in a browser")
-    folder = tmp_path_factory.mktemp("browser")
     (folder / "prices.csv").write_text(prices(), encoding="utf-8")
-    (folder / "study.yaml").write_text(json.dumps(STUDY), encoding="utf-8")
+    (folder / "study.yaml").write_text(json.dumps(study), encoding="utf-8")
     return stress.run(folder / "study.yaml", results=folder / "results", progress=False).report()
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    return report_of(STUDY, tmp_path_factory.mktemp("browser"))
+
+
+@pytest.fixture(scope="module")
+def contagion(tmp_path_factory):
+    """The page of the contagion study that ships, with fewer accounts, markets and paths."""
+    study = read_document(CONFIGS / "studies/contagion.yaml").data
+    kept = [shock for shock in study["scenarios"] if set(shock["shocks"]) <= {"BTC", "ETH"}]
+    assert len(kept) == 4
+    smaller = {"book": {"kind": "synthetic", "accounts": 60}, "markets": ["BTC", "ETH"], "scenarios": kept, "paths": 64}
+    whole = {name: str(CONFIGS / study[name]) for name in ("protocol", "market")}
+    return report_of(study | whole | smaller | {"name": "contagion"}, tmp_path_factory.mktemp("contagion"))
 
 
 def browse(address: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -101,6 +120,22 @@ def test_the_words_are_in_the_document(page):
         assert words in text
     assert text.count("<svg") >= 8
     assert "Cells without a result" not in text
+
+
+def test_contagion_is_a_matrix_with_a_table_and_says_which_differences_may_be_zero(contagion):
+    done = browse(contagion, "--dump-dom")
+    assert not re.findall(r"CONSOLE.*", done.stderr)
+    text = done.stdout.replace("\xa0", " ")
+    for words in ("Contagion: cross against isolated margin", "liquidated notional, cross − isolated",
+                  "in brackets and hatched: the interval includes zero", "Every pair of markets"):  # fmt: skip
+        assert words in text
+    # Two kinds of shock, two measures in three panels each.
+    assert len(re.findall(r'<div class="panels" role="img" aria-label="Matrices of', text)) == 2
+    # Whatever a table calls open is in brackets in a matrix of the figure, and the other way round.
+    pairs = re.findall(r"<table aria-label=\"Every pair of markets\">(.*?)</table>", text, re.DOTALL)
+    assert len(pairs) == 2
+    drawn = re.findall(r">\(([^()<>]+)\)<", "".join(re.findall(r"<svg.*?</svg>", text, re.DOTALL)))
+    assert len(drawn) == sum(part.count(", zero included") for part in pairs)
 
 
 # Moves every slider, changes every choice, walks by arrow keys; reports what the reader then sees.
@@ -198,9 +233,10 @@ document.querySelector("pre").textContent = JSON.stringify({
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
-def test_it_fits_and_follows_the_theme(page, width, theme):
+@pytest.mark.parametrize("which", ["page", "contagion"])
+def test_it_fits_and_follows_the_theme(which, width, theme, request):
     scheme = f"--blink-settings=preferredColorScheme={0 if theme == 'dark' else 1}"
-    found = around(page, f"{width}_{theme}", MEASURE, width, scheme)
+    found = around(request.getfixturevalue(which), f"{width}_{theme}", MEASURE, width, scheme)
     assert found["width"] >= width - 20
     assert found["scroll"] <= found["width"], found
     assert found["cut"] == []

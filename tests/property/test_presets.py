@@ -84,4 +84,7 @@ def test_the_study_of_all_venues_has_one_book_that_none_of_them_would_liquidate_
     prices = bench.source(0).initial_prices
     books = {id(bench.book(cell, prices)) for cell in bench.plan.cells}
     assert len(books) == 1
-    assert {cell.protocol.name for cell in bench.plan.cells} == {file.stem for file in PRESETS} - {"layered"}
+    assert {cell.protocol.name for cell in bench.plan.cells} == {file.stem for file in PRESETS} - {
+        "layered",
+        "collateral",
+    }

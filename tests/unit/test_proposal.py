@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stress import design
-from stress.config import load_study
+from stress.config import load_protocol, load_study
 from stress.errors import StudyError
 from stress.report import payload, proposal
 from stress.report.formats import NBSP
@@ -117,12 +117,17 @@ def run_with_book(**changed):
 def test_the_text_has_every_part_and_the_files_agree(tmp_path):
     page = proposal.write(run_with_book(), tmp_path, author="Risk desk")
     text = page.read_text(encoding="utf-8").replace(NBSP, " ")
+    places = []
     for title in (
-        "Header", "Summary", "Parameters: current → proposed", "Immediate effect on the book at t = 0",
-        "Difference on the same paths", "across the parameters", "How large a loss", "Who pays",
-        "in numbers", "Assumptions and limits", "Specification", "How to reproduce", "Disclaimer",
+        "Header", "Summary", "Parameters: current → proposed", "Motivation", "Difference on the same paths",
+        "across the parameters", "How large a loss", "Who pays", "in numbers", "Immediate effect on the book at t = 0",
+        "Assumptions and limits", "Monitoring and rollback", "Specification", "How to reproduce", "Next steps",
+        "Disclaimer and licence",
     ):  # fmt: skip
-        assert any(title in line for line in text.splitlines() if line.startswith("## ")), title
+        found = [line for line in text.splitlines() if line.startswith("## ") and title in line]
+        assert len(found) == 1, title
+        places.append(text.index(found[0]))
+    assert places == sorted(places)
     for words in ("| Risk desk |", "2026-11-22", "| BTC leverage cap (tier 0) |", "40,000,000", "ppm of notional"):
         assert words in text, words
     assert re.search(r"\| panic \| proposed \| 0 of \d+ \|", text)
@@ -133,6 +138,46 @@ def test_the_text_has_every_part_and_the_files_agree(tmp_path):
     box = next(line for line in text.splitlines() if line.startswith("> "))
     assert len(box.removeprefix("> ").replace("*", "").split()) <= 60
     assert all((tmp_path / name).is_file() for name in ("heat-map.png", "loss-exceedance.png", "who-pays.png"))
+
+
+def test_what_the_proposer_says_stands_where_governance_looks_for_it_and_what_is_not_said_is_named(tmp_path):
+    words = {
+        "motivation": "On 2026-11-01 the fund\nlost a fifth (forum, 2026-11-02).\n\nSecond: <b>x</b>.",
+        "why_now": "The cap was raised in haste.",
+        "conflicts": "The author holds 3 BTC.",
+        "licence": "CC0 1.0",
+    }
+    whole = proposal.write(run_with_book(), tmp_path / "whole", step_limit=0.3, **words).read_text(encoding="utf-8")
+    whole = whole.replace(NBSP, " ")
+    motivation = whole.split("## Motivation")[1].split("\n## ")[0]
+    assert "On 2026-11-01 the fund lost a fifth (forum, 2026-11-02).\n\nSecond: &lt;b&gt;x&lt;/b&gt;." in motivation
+    assert "Today's parameters in panic: P(mutualised loss within 24 h) is" in motivation
+    assert "- Why now: The cap was raised in haste." in whole
+    assert "| conflicts of interest | The author holds 3 BTC. |" in whole
+    assert "Licence of this text: CC0 1.0." in whole
+    assert "one parameter is 25.0 %; the stated step limit of 30.0 % holds" in whole
+    assert "insurance fund at the start, and a depth within 1 % of the mid of BTC 80.0 M USD" in whole
+    silent = proposal.write(run_with_book(), tmp_path / "silent").read_text(encoding="utf-8")
+    assert silent.count("not stated") == 5  # author, conflicts, why now, motivation, licence
+
+
+def test_a_payload_with_the_lower_bound_of_open_interest_above_the_upper_is_refused():
+    current = load_protocol(CONFIGS / "protocols/dydx-v4.yaml")
+    proposed, _ = design.with_axis(current, "SOL.open_interest_upper", current_of(current, "upper") * 2, MARKETS)
+    handed = payload.build(current, proposed, HASHES)
+    assert payload.check(handed, current).model_dump() == proposed.model_dump()
+    (entry,) = handed["changes"]
+    below = current_of(current, "lower") / 2
+    entry["to"] = {"human": below, "raw": payload.to_raw(below, payload.NUMBER, "x")}
+    handed["checksum"] = payload.checksum(handed)
+    with pytest.raises(StudyError, match="open_interest_lower lies below open_interest_upper"):
+        payload.check(handed, current)
+
+
+def current_of(protocol, end):
+    found = [p for p in design.parameters(protocol) if p.name == f"SOL.open_interest_{end}"]
+    assert len(found) == 1
+    return float(found[0].value)
 
 
 def test_accounts_made_liquidatable_are_counted_by_hand():

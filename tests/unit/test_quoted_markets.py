@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import yaml
 
-from stress import paths
+from stress import engine, paths
+from stress.config import load_study
 from stress.errors import StudyError
 from stress.paths import MarketModel
 from stress.scenarios import RegimeScenario, ShockScenario
+from stress.sweep.workbench import Workbench
 
 HOUSE = Path(__file__).parents[2] / "configs/markets/house.yaml"
 
@@ -56,3 +58,40 @@ def test_what_it_is_quoted_in_must_be_there():
         source(RegimeScenario(name="stress", start="stress"), markets=("WBTC", "ETH"))
     with pytest.raises(ValueError, match="must be a market quoted in USD"):
         model(quoted_in="NONE")
+
+
+def test_the_market_file_of_collateral_is_the_house_model_with_three_assets():
+    house, other = (yaml.safe_load(HOUSE.with_name(f"{name}.yaml").read_text()) for name in ("house", "collateral"))
+    assets = {"WBTC", "WBETH", "USDE"}
+    assert {name: value for name, value in other["markets"].items() if name not in assets} == {
+        name: house["markets"][name] for name in ("BTC", "ETH")
+    }
+    own = {"name", "title", "markets", "correlation", "sources"}
+    assert {key: value for key, value in other.items() if key not in own} == {
+        key: value for key, value in house.items() if key not in own
+    }
+    assert other["correlation"]["ETH"] == house["correlation"]["ETH"]
+    assert all(value == 0 for name in assets for value in other["correlation"][name].values())
+
+
+@pytest.mark.interpreted
+def test_the_shipped_depegs_take_collateral_away_where_weights_count_it():
+    """The peg of each asset falls as its source says, and the ledger holds while the venue sells what is held."""
+    study = load_study(HOUSE.parents[1] / "studies/depeg.yaml")
+    study = study.model_copy(update={"book": study.book.model_copy(update={"accounts": 24})})
+    bench = Workbench(study)
+    names = [point.scenario.name for point in bench.plan.path_points]
+    assert names == ["2025-10-10-depeg", "bridge of WBTC fails", "USDE at 0.65"]
+    held = list(study.markets)
+    for point, asset, low in ((0, "USDE", 0.65), (1, "WBTC", 0.4), (2, "USDE", 0.65)):
+        block = bench.source(point).generate(0, 1)
+        world = block.world[0] / block.world[0, 0]
+        base = world[:, held.index("BTC")] if asset == "WBTC" else 1.0
+        assert (world[:, held.index(asset)] / base).min() == pytest.approx(low, abs=0.02)
+        built = bench.cell(point, 0)
+        outcome = engine.simulate(bench.compiled(built), built.cell, block, trace_path=0)
+        record = outcome.paths[0]
+        assert record["violation"] == 0
+        assert record["ledger_residual"] <= 1e-9
+        # In the crash the venue sells what is held; two dozen accounts carry the other two without a sale.
+        assert (outcome.trace["liquidated_notional"][:, held.index(asset)].sum() > 0) == (point == 0), names[point]

@@ -19,7 +19,8 @@ import pytest
 from rich.console import Console
 
 from stress import config, contagion, design, grid, measures, report
-from stress.report import figures, formats, limits, verdict
+from stress.report import contagion as contagion_pages
+from stress.report import explorer, figures, formats, limits, verdict
 from stress.report.reading import Reading
 from stress.stages import Seconds
 from stress.sweep.plan import layout as layout_of
@@ -199,7 +200,7 @@ def test_axes_in_words():
 
 def said(run):
     given = verdict.give(Reading(run))
-    return given, f"{given.headline} {given.sentence}".replace("\xa0", " ")
+    return given, f"{given.headline} {given.sentence} {given.sure}".replace("\xa0", " ")
 
 
 def test_the_verdict_says_change_effect_sureness_horizon_paths_and_start():
@@ -215,6 +216,7 @@ def test_the_verdict_says_change_effect_sureness_horizon_paths_and_start():
         assert words in text
     assert re.search(r"from [\d.]+ % \([\d.]+–[\d.]+ %\) to [\d.]+ % \([\d.]+–[\d.]+ %\)", text)
     assert given.headline.startswith("Panic: riskier; above")
+    assert re.search(r"change \+[\d.]+ to \+[\d.]+ points, all above zero", text)
     assert given.colour == "risky"
 
 
@@ -222,11 +224,11 @@ def test_the_verdict_says_change_effect_sureness_horizon_paths_and_start():
     ("settings", "headline", "colour"),
     [
         ({"leverage": 0.05, "strength": 40}, "Panic: safer; within the 1 % tolerance.", "safe"),
-        ({"strength": 1e-6}, "Stress: no clear effect; within the 1 % tolerance.", "safe"),
+        ({"strength": 1e-6}, "Stress: unclear whether safer or riskier; within the 1 % tolerance.", "safe"),
         ({"strength": 12}, "Panic: riskier; above the 1 % tolerance.", "risky"),
         (
             {"strength": 10, "leverage": 1.0},
-            "Panic: no clear effect; undecided against the 1 % tolerance.",
+            "Panic: unclear whether safer or riskier; undecided against the 1 % tolerance.",
             "undecided",
         ),
     ],
@@ -251,7 +253,7 @@ def test_with_every_regime_the_unconditional_probability_stands_beside():
     given, text = said(make_run({"scenarios": ["calm", "stress", "panic"]} | SMALL))
     assert len(text.split()) <= 60
     alone = {"proposed": None, "axes": {}, "current": {}}
-    assert "; on a random day " in said(make_run({"scenarios": ["calm", "stress", "panic"]} | alone))[1]
+    assert " On a random day: " in said(make_run({"scenarios": ["calm", "stress", "panic"]} | alone))[1]
     assert given.table.rows[-1][0].startswith("a day drawn at random")
     share = dict(zip(*(lambda r: (r.states, r.stationary))(quickstart().study.market.regimes), strict=True))
     reading = Reading(make_run({"scenarios": ["calm", "stress", "panic"]} | SMALL, strength=200))
@@ -484,7 +486,7 @@ def in_a_folder_with_prices(tmp_path, monkeypatch):
 def test_a_replay_is_an_outcome_and_not_a_probability(in_a_folder_with_prices):
     run = replay_run()
     words = text_of(page_of(run, in_a_folder_with_prices / "out"))
-    assert "One historical path: an outcome, not a probability." in words
+    assert "How sure: one historical path: an outcome, not a probability." in words
     assert "First liquidation: 2025-10-10 21:13 UTC" in words
     assert "First auto-deleveraging: 2025-10-10 21:19 UTC" in words
     assert "95 %" not in words.split("Who pays")[0]
@@ -509,6 +511,29 @@ def test_a_replay_beside_regimes_keeps_the_probabilities_of_the_regimes(in_a_fol
     assert "starts in panic" in text
     assert [row[0] for row in given.table.rows] == ["panic: given a day that starts in panic (0.46\xa0% of days)"]
     assert "crash" in text_of(page_of(run, in_a_folder_with_prices / "out"))
+
+
+# ------------------------------------------------------------------------------------------------- every dimension
+
+
+def test_every_cell_of_every_dimension_has_its_words_and_a_large_grid_names_what_is_left_out(monkeypatch):
+    reading = Reading(quickstart())
+    (whole,) = explorer.section(reading).blocks
+    assert "Left out" not in whole.caption
+    assert len(whole.data["views"]) == 4 + 4 * (1 + len(reading.study.markets))
+    monkeypatch.setattr(explorer, "_BUDGET", 60_000)
+    (part,) = explorer.section(reading).blocks
+    kept = [view["measure"] for view in part.data["views"]]
+    assert kept[0] == "P(mutualised loss)"
+    assert "mean deleveraged notional, DOGE" in part.caption
+    assert len(kept) + part.caption.split("holds them): ")[1].count(";") + 1 == len(whole.data["views"])
+    assert len(json.dumps(part.data["views"], ensure_ascii=False)) < 80_000
+    view, sizes = part.data["views"][0], [len(axis["values"]) for axis in part.data["axes"]]
+    assert len(view["cells"]) == np.prod(sizes)
+    scenario = reading.scenarios[1]
+    at = dict.fromkeys(reading.cell_axes, 1)
+    flat = np.ravel_multi_index((1, *at.values()), sizes)
+    assert str(reading.estimate(scenario, at)) in view["entries"][view["cells"][flat]][2]
 
 
 # ------------------------------------------------------------------------------------------------- contagion
@@ -541,3 +566,20 @@ def test_contagion_has_a_matrix_for_each_kind_of_shock_with_intervals_where_path
     assert drawn.split("<tbody>")[1].count(" to ") == 2 * 4
     assert (tmp_path / "contagion-0.png").exists()
     assert (tmp_path / "contagion-1.png").exists()
+
+
+def test_a_difference_whose_interval_holds_zero_is_marked_in_words_and_in_the_figure(monkeypatch):
+    run = shocked_run()
+    drawn = list(run.data["shock"].values).index("BTC down in panic")
+    low, high = (run.data[f"contagion_mutualised_loss{end}"] for end in ("_low", "_high"))
+    low[drawn], high[drawn] = [-1.0, 2.0, 2.0, 2.0], [3.0, 5.0, 5.0, 5.0]
+    seen = []
+    draw = figures.matrix
+    monkeypatch.setattr(figures, "matrix", lambda *given: seen.append(given) or draw(*given))
+    blocks = contagion_pages.section(Reading(run)).blocks
+    table = next(block.table for block in blocks if getattr(block, "name", "") == "contagion-1")
+    marked = {row[:2]: "zero included" in row[-1] for row in table.rows}
+    assert marked["BTC", "BTC"]
+    assert not marked["BTC", "ETH"]
+    (unsure,) = [given[6] for given in seen if given[0] == "mutualised loss, cross − isolated" and given[6].any()]
+    assert unsure[0].tolist() == [True, False, False, False]
