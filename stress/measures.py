@@ -423,6 +423,22 @@ def compare_cells(
     )
 
 
+def compare_means(
+    data: xr.Dataset, at_a: Mapping[str, int], at_b: Mapping[str, int], outcome: str, confidence: float = CONFIDENCE
+) -> tuple[float, float, float]:
+    """Return (value, low, high) of the mean of an outcome in one cell minus that in another, on the same paths.
+
+    Paired by block: what a path does to both cells alike is no part of the spread. Not numbers where a cell lost blocks
+    that the other has, or with fewer than two.
+    """
+    sums, counts = ([data[name].isel(at) for at in (at_a, at_b)] for name in (f"block_sum_{outcome}", "block_paths"))
+    if not (counts[0].values == counts[1].values).all():
+        return math.nan, math.nan, math.nan
+    change = (sums[1] - sums[0]).sum("component").where(counts[0] > 0, 0.0)
+    low, value, high = (float(mean_over_blocks(change, counts[0], confidence)[end]) for end in ("_low", "", "_high"))
+    return value, low, high
+
+
 def _event_paths(data: xr.Dataset, losses: xr.Dataset, at: Mapping[str, int], event: str) -> set[int] | None:
     """Return the ids of the paths with the event, or None where rows of the cell were dropped."""
     mine = _rows_of(data, losses, at)

@@ -132,6 +132,9 @@ class Study(BaseModel):
     margin_mode: Literal[MARGIN_MODES] = Field(  # type: ignore[valid-type]
         default="cross", description="cross, or isolated: pools are split over their positions"
     )
+    labels: dict[str, tuple[str, ...]] = Field(
+        default={}, description="words for the values of an axis in reports, in their order"
+    )
     current: dict[str, AxisValue] = Field(default={}, description="today's values; default: the protocol's")
     proposed: dict[str, AxisValue] | None = Field(default=None, description="proposed values; others stay current")
     tolerance: Tolerance | None = Field(default=None, description="what counts as safe; null = only report")
@@ -191,6 +194,9 @@ class Study(BaseModel):
             for index, value in enumerate(values):
                 if value in values[:index]:
                     raise broken("the values of an axis differ", "remove the repetition", "axes", name, index)
+        for name, words in self.labels.items():
+            if len(words) != len(self.axes.get(name, ())):
+                raise broken("an axis has as many labels as values", "label every value of an axis", "labels", name)
         for known, chosen in (("market", self.markets), ("protocol", tuple(p.name for p in self.protocols))):
             repeated = next((name for index, name in enumerate(chosen) if name in chosen[:index]), None)
             if repeated is not None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from stress.measures import mean_over_blocks
 from stress.report.document import Explorer, Section
-from stress.report.formats import axis_label, axis_value, percent, usd, usd_bounds
+from stress.report.formats import axis_label, percent, usd, usd_bounds
 from stress.report.reading import EVENTS, Reading, ScenarioView, is_number
 
 # Characters of the page's data; what would go beyond is left out and named, and the store has it.
@@ -54,7 +54,11 @@ def section(reading: Reading) -> Section | None:
     start = {"scenario": 0, **reading.neutral, **reading.headline}
     data = {
         "axes": [
-            {"label": axis_label(name), "values": [axis_value(name, value) for value in values], "at": start[name]}
+            {
+                "label": axis_label(name),
+                "values": [reading.value_of(name, i) for i in range(len(values))],
+                "at": start[name],
+            }
             for name, values in axes.items()
         ],
         "rows": rows,

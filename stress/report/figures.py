@@ -20,7 +20,7 @@ from stress.report.formats import NBSP, rounded_usd, stated
 # Colours that SVG output turns into CSS variables, so that one drawing serves light and dark pages.
 # The values are those of the light theme: PNG files use them as they are.
 INK, MUTED, RULE = "#1b1f24", "#5a636e", "#d5dae0"
-SERIES = ("#0065a8", "#c2410c", "#5b7f00", "#8a3ffc", "#007d79", "#9f1853")
+SERIES = ("#0065a8", "#c2410c", "#5b7f00", "#8a3ffc", "#007d79", "#9f1853", "#6b5b00")
 _CSS = {INK: "currentColor", MUTED: "var(--muted)", RULE: "var(--rule)"} | {
     colour: f"var(--series-{i})" for i, colour in enumerate(SERIES)
 }
@@ -301,9 +301,12 @@ def exceedance(title: str, curves: Sequence[Curve], lines: Sequence[tuple[float,
         _plain_log(axes.yaxis, stated)
         axes.set(xlabel="mutualised loss, USD", ylabel="probability of a larger loss")
         axes.grid(which="major", linewidth=0.7)
-        axes.legend(loc="lower left", frameon=False)
+        if len(curves) > 3:
+            axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), frameon=False)
+        else:
+            axes.legend(loc="lower left", frameon=False)
 
-    return Panel(draw, (5.2, 3.6))
+    return Panel(draw, (5.2 if len(curves) <= 3 else 6.8, 3.6))
 
 
 def _plain_log(axis: Any, words: Callable[[float], str]) -> None:

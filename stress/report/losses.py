@@ -28,23 +28,37 @@ NEVER = "cannot occur under these rules"
 
 def named_cells(reading: Reading) -> Section:
     """The risk table of each scenario: probabilities, tail measures and what the venue still carries."""
-    names = [name for name, _ in reading.pair]
+    names = [name for name, _ in reading.shown]
     blocks: list[Block] = []
-    if reading.cell_axes:
+    if reading.cell_axes and not reading.compares:
         blocks.append(Text(tuple(f"{name.capitalize()}: {reading.describe(cell)}." for name, cell in reading.pair)))
     for scenario in reading.scenarios:
         paths = int(reading.number("paths", scenario, reading.headline))
         counted = scenario.given if scenario.one_path else f"{paths:,} paths, 95 % intervals"
         rows = [
-            (words, *(say(reading, scenario, cell) for _, cell in reading.pair))
+            (words, *(say(reading, scenario, cell) for _, cell in reading.shown))
             for words, say in _measures(scenario.one_path)
         ]
         columns = ("measure", *names)
         if changes := {} if scenario.one_path else _changes(reading, scenario):
             columns += ("change, same paths",)
             rows = [(*row, changes.get(row[0], DASH)) for row in rows]
+        if reading.compares:  # a row for each venue, of what the table of changes does not show
+            columns, *rows = zip(columns, *(row for row in rows if row[0] in _BESIDE), strict=True)
         blocks.append(Table(f"{scenario.name}: {reading.horizon}, {counted}", columns, tuple(rows)))
-    return Section("cells", f"{' and '.join(names)} in numbers".capitalize(), tuple(blocks))
+    title = "The venues in numbers" if reading.compares else f"{' and '.join(names)} in numbers".capitalize()
+    return Section("cells", title, tuple(blocks))
+
+
+_BESIDE = (
+    "P(insurance fund exhausted)",
+    "P(auto-deleveraging)",
+    "mean bad debt",
+    "mean liquidated notional",
+    "VaR 99 % of mutualised loss",
+    "expected shortfall 99 % of mutualised loss",
+    "accounts liquidatable at the start",
+)
 
 
 def _changes(reading: Reading, scenario: ScenarioView) -> dict[str, str]:
@@ -78,7 +92,8 @@ def _measures(one_path: bool) -> Iterator[tuple[str, Say]]:
 
 
 def _event_words(reading: Reading, scenario: ScenarioView, cell: dict[str, int], event: str) -> str:
-    if event == "adl" and not reading.possible("adl_shortfall"):
+    part = {"adl": "adl_shortfall", "fund_exhaustion": "fund_paid"}.get(event)
+    if part is not None and not reading.possible(part, cell):
         return NEVER
     if reading.failed(scenario, cell):
         return "failed"
@@ -146,10 +161,10 @@ def exceedance(reading: Reading) -> Section | None:
         return None
     edges = np.asarray(reading.data["bin_edges"].values, dtype=float)
     fund = reading.fund
-    lines = [(fund, f"insurance fund {usd(fund)}")] if fund > 0 and np.isfinite(fund) else []
+    lines = [(fund, f"insurance fund {usd(fund)}")] if fund > 0 and np.isfinite(fund) and not reading.compares else []
     panels, rows = [], []
     for scenario in scenarios:
-        pair = [(name, cell) for name, cell in reading.pair if not reading.failed(scenario, cell)]
+        pair = [(name, cell) for name, cell in reading.shown if not reading.failed(scenario, cell)]
         curves = [_curve(reading, scenario, name, cell, edges) for name, cell in pair]
         bound = reading.estimate(scenario, reading.headline)
         panels.append(figures.exceedance(scenario.name, curves, lines, f"No path had a mutualised loss:\n{bound}"))
@@ -212,14 +227,14 @@ def who_pays(reading: Reading) -> Section:
         views = [("", _bar)] if scenario.one_path else [(": mean", _bar), (": 99th percentile", _tail_bar)]
         for view, bar in views:
             series = [(name, [bar(reading, scenario, cell, part) for part in PARTS]) for name, cell in reading.pair]
-            panels.append(figures.who_pays(f"{scenario.name}{view}", list(PARTS.values()), series, NEVER))
-        for part, words in PARTS.items():
+            panels.append(figures.who_pays(f"{scenario.name}{view}", list(reading.parts.values()), series, NEVER))
+        for part, words in reading.parts.items():
             said = (
                 (
                     _mean_words(reading, scenario, cell, part),
                     *([_part_tail_words(reading, scenario, cell, part)] * many),
                 )
-                if reading.possible(part)
+                if reading.possible(part, cell)
                 else (NEVER, *([NEVER] * many))
                 for _, cell in reading.pair
             )
@@ -238,7 +253,7 @@ def who_pays(reading: Reading) -> Section:
 
 
 def _bar(reading: Reading, scenario: ScenarioView, cell: dict[str, int], part: str) -> figures.Bar | None:
-    if not reading.possible(part):
+    if not reading.possible(part, cell):
         return None
     mean, error = (reading.number(f"{stem}_{part}", scenario, cell) for stem in ("mean", "se"))
     if not is_number(mean):
@@ -258,7 +273,7 @@ def _part_tail_words(reading: Reading, scenario: ScenarioView, cell: dict[str, i
 
 
 def _tail_bar(reading: Reading, scenario: ScenarioView, cell: dict[str, int], part: str) -> figures.Bar | None:
-    if not reading.possible(part):
+    if not reading.possible(part, cell):
         return None
     found = _part_tail(reading, scenario, cell, part)
     if not is_number(found.var):
@@ -274,7 +289,7 @@ def by_market(reading: Reading) -> Section:
     whole = [term for term in MARKET_OUTCOMES if term not in parts]
     blocks: list[Block] = [Text.of(f"Attribution: {ATTRIBUTION_RULE}.")]
     for name, cell in reading.pair:
-        caption = f"{name.capitalize()} cell, means per path, {reading.horizon}"
+        caption = f"{name if reading.compares else f'{name.capitalize()} cell'}, means per path, {reading.horizon}"
         note = "; dislocation is the largest distance of the venue's mid from the world price"
         blocks.append(_market_table(reading, cell, whole, caption + note, folded=False))
         blocks.append(_market_table(reading, cell, parts, f"{caption}: the parts of mutualised loss", folded=True))
@@ -288,7 +303,7 @@ def _market_table(
     for scenario in reading.scenarios:
         values = [_by_market(reading, scenario, cell, term) for term in terms]
         for i, market in enumerate(reading.study.markets):
-            words = (_market_words(reading, term, value[i]) for term, value in zip(terms, values, strict=True))
+            words = (_market_words(reading, cell, term, value[i]) for term, value in zip(terms, values, strict=True))
             rows.append((scenario.name, market, *words))
     heads = (term.name.replace("_", " ").replace("adl", "ADL") for term in terms)
     return Table(caption, ("scenario", "market", *heads), tuple(rows), folded=folded)
@@ -305,11 +320,11 @@ def _by_market(reading: Reading, scenario: ScenarioView, cell: dict[str, int], t
     return np.stack([bound.values for bound in mean_over_blocks(sums, here["block_paths"]).values()], axis=1)
 
 
-def _market_words(reading: Reading, term: Term, bounds: np.ndarray) -> str:
+def _market_words(reading: Reading, cell: dict[str, int], term: Term, bounds: np.ndarray) -> str:
     value, low, high = (float(x) for x in bounds)
     if not is_number(value):
         return "failed"
-    if not reading.possible(term.name):
+    if not reading.possible(term.name, cell):
         return NEVER
     if term.unit == "fraction":
         return percent(value)

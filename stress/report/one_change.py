@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stress.measures import compare_cells
+from stress.measures import compare_cells, compare_means
 from stress.report.document import Block, Section, Table, Text
-from stress.report.formats import DASH, axis_label, axis_value, points, usd_interval
+from stress.report.formats import DASH, axis_label, points, signed_usd_bounds, usd_interval
 from stress.report.losses import NEVER
 from stress.report.reading import PARTS, Reading, ScenarioView, is_number
 
@@ -18,11 +18,19 @@ def section(reading: Reading) -> Section | None:
         return None
     blocks: list[Block] = [
         Text.of(
-            "Every row differs from the first in one axis only, and runs on the same paths. A part of the loss that the "
-            "rules of a row's venue make impossible is named so: it is not a loss of zero."
+            "Every row differs from the first in one axis only, and runs on the same paths: changes are paired by path, with "
+            "95 % intervals; one that holds zero shows no clear effect. A part of the loss that the rules of a row's venue "
+            "make impossible is named so: it is not a loss of zero."
         )
     ]
-    columns = ("cell", f"P({reading.asked[2:-1]})", "change, same paths", *PARTS.values(), "mean mutualised loss")
+    columns = (
+        "cell",
+        f"P({reading.asked[2:-1]})",
+        "change of P, same paths",
+        "mean mutualised loss",
+        "change of the mean, same paths",
+        *reading.parts.values(),
+    )
     for scenario in reading.scenarios:
         rows = tuple((words, *_row(reading, scenario, cell)) for words, cell in cells)
         counted = "one path" if scenario.one_path else "means with 95 % intervals"
@@ -35,18 +43,19 @@ def _cells(reading: Reading) -> Iterator[tuple[str, dict[str, int]]]:
     switches = {n: v for n, v in reading.plan.cell_axes.items() if n == "protocol" or len(v) == 2}
     first = "as the study starts"
     if "protocol" in switches:
-        first = axis_value("protocol", switches["protocol"][reading.headline["protocol"]])
+        first = reading.value_of("protocol", reading.headline["protocol"])
     yield first, reading.headline
     for name, values in switches.items():
-        for index, value in enumerate(values):
+        for index in range(len(values)):
             if index != reading.headline[name]:
-                words = axis_value(name, value)
-                yield words if name == "protocol" else f"{axis_label(name)} {words}", {**reading.headline, name: index}
+                words = reading.value_of(name, index)
+                named = name == "protocol" or name in reading.study.labels
+                yield words if named else f"{axis_label(name)} {words}", {**reading.headline, name: index}
 
 
 def _row(reading: Reading, scenario: ScenarioView, cell: dict[str, int]) -> Iterator[str]:
     if reading.failed(scenario, cell):
-        yield from ("failed", *[DASH] * (len(PARTS) + 2))
+        yield from ("failed", *[DASH] * (len(PARTS) + 3))
         return
     estimate = reading.estimate(scenario, cell)
     if scenario.one_path:
@@ -55,11 +64,10 @@ def _row(reading: Reading, scenario: ScenarioView, cell: dict[str, int]) -> Iter
     else:
         yield str(estimate)
         yield _change(reading, scenario, cell)
-    protocol = reading.protocols[cell.get("protocol", 0)]
-    never = reading.never(protocol)
-    for part, words in PARTS.items():
-        yield NEVER if words in never else _mean(reading, scenario, cell, part)
     yield _mean(reading, scenario, cell, "mutualised_loss")
+    yield DASH if scenario.one_path else _change_of_mean(reading, scenario, cell)
+    for part in PARTS:
+        yield _mean(reading, scenario, cell, part) if reading.possible(part, cell) else NEVER
 
 
 def _change(reading: Reading, scenario: ScenarioView, cell: dict[str, int]) -> str:
@@ -68,6 +76,14 @@ def _change(reading: Reading, scenario: ScenarioView, cell: dict[str, int]) -> s
     here, grid = reading.place(scenario), (reading.data, reading.run.losses)
     found = compare_cells(grid, grid, here | reading.headline, here | cell, reading.event)
     return points(found.low, found.value, found.high)
+
+
+def _change_of_mean(reading: Reading, scenario: ScenarioView, cell: dict[str, int]) -> str:
+    if cell == reading.headline:
+        return DASH
+    here = reading.place(scenario)
+    value, low, high = compare_means(reading.data, here | reading.headline, here | cell, "mutualised_loss")
+    return signed_usd_bounds(value, low, high)
 
 
 def _mean(reading: Reading, scenario: ScenarioView, cell: dict[str, int], outcome: str) -> str:

@@ -117,10 +117,25 @@ class Reading:
 
     @property
     def pair(self) -> list[tuple[str, dict[str, int]]]:
-        """The headline cells by name: current and proposed, as far as the study names them."""
+        """The headline cells by name: current and proposed, as far as the study names them; a venue by its own name."""
+        if self.compares:
+            return [(self.value_of("protocol", self.headline["protocol"]), self.headline)]
         named = [("current", self.current), ("proposed", self.proposed)]
         found = [(name, cell) for name, cell in named if cell is not None]
         return found or [("first cell", self.headline)]
+
+    @property
+    def compares(self) -> bool:
+        """Whether the study puts venues side by side: a list of them, nothing proposed and no tolerance."""
+        return len(self.protocols) > 1 and self.proposed is None and self.tolerance is None
+
+    @property
+    def shown(self) -> list[tuple[str, dict[str, int]]]:
+        """The cells of tables by name: the venues where they are compared, else the headline cells."""
+        if not self.compares:
+            return self.pair
+        venues = range(len(self.protocols))
+        return [(self.value_of("protocol", i), {**self.headline, "protocol": i}) for i in venues]
 
     @property
     def changed(self) -> list[str]:
@@ -130,7 +145,9 @@ class Reading:
         return [name for name in self.cell_axes if self.current[name] != self.proposed[name]]
 
     def value_of(self, axis: str, position: int) -> str:
-        """Return one value of an axis as text."""
+        """Return one value of an axis as text: the study's own words for it, or the value with its unit."""
+        if axis in self.study.labels:
+            return str(self.study.labels[axis][position])
         return axis_value(axis, (self.plan.cell_axes | self.plan.path_axes)[axis][position])
 
     def describe(self, cell: Index, axes: tuple[str, ...] | None = None) -> str:
@@ -190,11 +207,12 @@ class Reading:
         """Whether the cell has no path at all; one that lost some paths shows how many it has left."""
         return not self.number("paths", scenario, cell)
 
-    def possible(self, part: str) -> bool:
-        """Whether any preset has a rule for this part of the loss (a number that is there is never hidden)."""
-        if part not in _MAKERS or any(_has(protocol, part) for protocol in self.protocols):
+    def possible(self, part: str, cell: Index) -> bool:
+        """Whether the cell's venue has a rule for this part of the loss (a number that is there is never hidden)."""
+        if part not in _MAKERS or _has(self.protocols[cell.get("protocol", 0)], part):
             return True
-        return bool((self.data[f"mean_{part}"].fillna(0) != 0).any())
+        axes = {name: at for name, at in cell.items() if name in self.data[f"mean_{part}"].dims}
+        return bool((self.data[f"mean_{part}"].isel(axes).fillna(0) != 0).any())
 
     # ------------------------------------------------------------- scenarios
 
@@ -250,9 +268,17 @@ class Reading:
         """The resolved presets."""
         return tuple(self.study.protocols)
 
+    @property
+    def parts(self) -> dict[str, str]:
+        """The parts of who pays in words, whose providers are a vault, the depositors of a pool, or either by venue."""
+        pools = [any(mechanism.name == "pool_equity" for mechanism, _ in p.rules()) for p in self.protocols]
+        if not any(pools):
+            return PARTS
+        return PARTS | {"provider_default_loss": "pool" if all(pools) else "backstop vault or pool"}
+
     def never(self, protocol: Any) -> list[str]:
         """Return the parts of a loss that the rules of one preset make impossible, in words."""
-        return [PARTS[part] for part in _MAKERS if not _has(protocol, part)]
+        return [self.parts[part] for part in _MAKERS if not _has(protocol, part)]
 
     @property
     def fund(self) -> float:

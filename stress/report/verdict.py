@@ -51,7 +51,7 @@ def give(reading: Reading) -> Verdict:
     standing = reading.standing(estimate)
     headline_said = _headline(reading, decides, standing, difference)
     sentence, sure = _sentence(reading, decides, estimate), _how_sure(estimate, difference)
-    everyday = unconditional(reading, headline)
+    everyday = "" if reading.compares else unconditional(reading, headline)
     # What does not fit stands in the table below.
     fuller = f"{sentence} On a random day: {everyday}." if everyday else sentence
     shorter = sentence.replace(decides.given, decides.given.partition(" (")[0])
@@ -75,6 +75,8 @@ def _severity(reading: Reading, estimate: Estimate) -> int:
 def _headline(
     reading: Reading, scenario: ScenarioView, standing: Standing | None, difference: Difference | None
 ) -> str:
+    if reading.compares:
+        return f"{len(reading.protocols)} venues, one book, the same paths."
     moved = direction(difference) if difference else None
     limit = f"the {stated(reading.tolerance or 0)} tolerance"
     words: dict[Standing | None, str] = {
@@ -100,7 +102,11 @@ def _sentence(reading: Reading, scenario: ScenarioView, estimate: Estimate) -> s
     """Say by how much: the probability before and after, given what, and the change."""
     change = change_in_words(reading)
     difference = difference_of(reading, scenario)
-    if change and reading.current is not None:
+    if reading.compares:
+        found = {name: reading.estimate(scenario, cell) for name, cell in reading.shown}
+        lowest, *_, highest = sorted(found, key=lambda name: found[name].value)
+        said = f"{reading.asked} runs from {found[lowest]} under {lowest} to {found[highest]} under {highest}"
+    elif change and reading.current is not None:
         before = reading.estimate(scenario, reading.current)
         said = f"{change}: {reading.asked} from {before} to {estimate}"
     else:
@@ -146,6 +152,8 @@ def _table(
     estimates: dict[str, Estimate],
     differences: dict[str, Difference | None],
 ) -> Table:
+    if reading.compares:
+        return _venues(reading, scenarios, estimates)
     columns = ["scenario", *(name for name, _ in reading.pair)]
     paired = any(differences.values())
     columns += ["change, same paths"] * paired
@@ -171,6 +179,15 @@ def _table(
         rows.append(("a day drawn at random: regimes weighted by their share of days", *everyday, *["–"] * blanks))
     caption = f"{reading.asked} with 95 % intervals; {_path_counts(scenarios, estimates)}."
     return Table(caption, tuple(columns), tuple(rows))
+
+
+def _venues(reading: Reading, scenarios: list[ScenarioView], estimates: dict[str, Estimate]) -> Table:
+    """Return a row for each venue, a column for each start."""
+    rows = [(name, *(str(reading.estimate(s, cell)) for s in scenarios)) for name, cell in reading.shown]
+    caption = (
+        f"{reading.asked} with 95 % intervals, on one book; {_path_counts(scenarios, estimates)}, the same for all."
+    )
+    return Table(caption, ("venue", *(f"{s.name}: {s.given}" for s in scenarios)), tuple(rows))
 
 
 def standing_in_words(standing: Standing | None) -> str:
@@ -214,7 +231,7 @@ def floor_in_words(reading: Reading) -> str:
     return (
         "Mutualised loss is loss carried by users who did not default: ADL shortfall, socialized loss, default "
         f"losses of providers and unresolved bad debt. It counts as an event above {floor} "
-        f"({stated(reading.study.loss_floor)} of the open interest at the start), losses of the backstop vault only "
+        f"({stated(reading.study.loss_floor)} of the open interest at the start), losses of a backstop vault only "
         f"above {stated(reading.study.vault_loss_floor)} of its equity."
     )
 

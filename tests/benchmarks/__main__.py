@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from stress import provenance
-from tests.benchmarks.measuring import Measured, measure
-from tests.benchmarks.registry import BARS, FACTORS, NUMPY_BARS, cases
+from tests.benchmarks.measuring import Measured, measure, measure_venues
+from tests.benchmarks.registry import BARS, FACTORS, NUMPY_BARS, PRESET_BAR, cases
 
 FOLDER = Path("results/benchmarks")
 COLUMNS = (
@@ -47,22 +47,25 @@ def main() -> None:
     """Print the table and write results/benchmarks/<date>_<commit>.json."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="cases whose name holds this text")
+    parser.add_argument("--venues", action="store_true", help="only the presets beside each other")
     parser.add_argument("--bars", action="store_true", help="only the cases that have a bar")
     parser.add_argument("--paths", type=int, default=512, help="distinct paths of a measurement")
     options = parser.parse_args()
     machine = _machine()  # of the sources that are about to be timed
     print(f"{'case':34s}" + "".join(f"{title:>18s}" for title, _, _ in COLUMNS), flush=True)
     measured: dict[str, Measured] = {}
-    for case in cases():
+    for case in [] if options.venues else cases():
         if options.only in case.name and (not options.bars or case in BARS or case in NUMPY_BARS):
             row = measure(case, options.paths)
             row["bar"] = _bar(row, BARS.get(case), NUMPY_BARS.get(case))
             measured[case.name] = row
             print(f"{case.name:34s}" + "".join(f"{_show(row[key], form):>18s}" for _, key, form in COLUMNS), flush=True)
+    calm = {} if options.only else _venues(options.paths)
     whole = {
         "machine": machine,
         "paths": options.paths,
         "cases": measured,
+        "venues_in_calm": calm,
         "growth": _growth(measured),
         "start": _start(),
         "memory_peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
@@ -74,6 +77,18 @@ def main() -> None:
     file = FOLDER / f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}_{git['commit'][:12]}.json"
     file.write_text(json.dumps(whole, indent=1) + "\n")
     print(f"{file}  (dirty tree: {git['dirty']})")
+
+
+def _venues(paths: int) -> dict[str, Measured]:
+    """Time the presets beside each other, and print their table."""
+    columns = [COLUMNS[0], ("over reference", "over_reference", "{:.2f}"), *COLUMNS[8:11]]
+    print(f"{'venue, calm':34s}" + "".join(f"{title:>18s}" for title, _, _ in columns), flush=True)
+    found = measure_venues("calm", paths)
+    for name, row in found.items():
+        met = "met" if row["over_reference"] <= PRESET_BAR else "missed"
+        shown = "".join(f"{_show(row[key], form):>18s}" for _, key, form in columns)
+        print(f"{name:34s}{shown}  {met} {PRESET_BAR:g}x", flush=True)
+    return found
 
 
 def _show(value: Any, form: str) -> str:

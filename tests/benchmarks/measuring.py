@@ -15,7 +15,7 @@ from stress import engine
 from stress.kernels.venue import PathBlock
 from stress.sweep.workbench import BuiltCell
 from tests.benchmarks.comparators import equity_loop, numpy_engine
-from tests.benchmarks.registry import Case, bench
+from tests.benchmarks.registry import Case, bench, venues
 
 Measured = dict[str, Any]
 
@@ -114,6 +114,35 @@ def measure(case: Case, paths: int) -> Measured:
         "path_share": path / (path + case.cells * mean),
         "seconds_compile": {"culled": culled[1], "exhaustive": exhaustive[1]},
     }
+
+
+def measure_venues(severity: str, paths: int, accounts: int = 1_000) -> dict[str, Measured]:
+    """Return each preset's time per path and over the reference venue's, all taking turns on the same paths and book."""
+    work = venues(severity, accounts)
+    source = work.source(0)
+    built = {cell.protocol.name: work.cell(0, index) for index, cell in enumerate(work.plan.cells)}
+    warm = source.generate(0, 1)
+    compiled = {name: _compiled(one, warm, culled=True)[0] for name, one in built.items()}
+    turns = {name: _Turns(CULLED_SECONDS) for name in built}
+    for first in range(0, paths, CHUNK):
+        block = source.generate(first, CHUNK)
+        for name, one in built.items():
+            turns[name].take(lambda n: engine.simulate(compiled[name], one.cell, first_paths(block, n)), CHUNK)  # noqa: B023
+    median = {name: float(np.median(taken.per_path)) for name, taken in turns.items()}
+    block = source.generate(0, CHUNK)
+    steps = CHUNK * (block.world.shape[1] - 1)
+    found = {}
+    for name, one in built.items():
+        looked, rebuilds = _effort(compiled[name], one, block)
+        outcome = engine.simulate(compiled[name], one.cell, block).paths
+        found[name] = {
+            "culled_us": median[name] * 1e6,
+            "over_reference": median[name] / median[NUMPY_PRESET],
+            "share_evaluated": looked / (steps * one.cell.traders),
+            "rebuilds": rebuilds / CHUNK,
+            "fills": float(outcome["fills"].mean()),
+        }
+    return found
 
 
 def _compiled(built: BuiltCell, block: PathBlock, *, culled: bool) -> tuple[engine.Engine, float]:

@@ -66,6 +66,23 @@ BARS = {
 NUMPY_BARS = {Case(accounts=10_000): 500.0}
 
 
+# Most of each preset's time over that of the reference venue, in calm.
+PRESET_BAR = 1.5
+
+
+def venues(severity: str, accounts: int = 1_000) -> Workbench:
+    """Return the study of all presets, each a cell, on the benchmark book."""
+    stated = yaml.safe_load((CONFIGS / "studies" / "venues.yaml").read_text())
+    stated |= {
+        "protocol": [str(CONFIGS / name) for name in stated["protocol"]],
+        "market": str(CONFIGS / stated["market"]),
+        "book": _book(Case(accounts=accounts)),
+        "scenarios": [{"name": severity, "start": severity, "held": True}],
+        "paths": 1_024,
+    }
+    return Workbench(config.Study(**stated))
+
+
 def cases() -> list[Case]:
     """Return every case once, the base point first."""
     varied = [dataclasses.replace(BASE, **{factor: value}) for factor, values in FACTORS.items() for value in values]

@@ -452,7 +452,8 @@ def test_parts_that_the_rules_exclude_are_not_printed_as_zero(tmp_path):
     venue = {"protocol": str(CONFIGS / "protocols/hyperliquid.yaml"), "current": {}, "axes": {"leverage_cap": [40, 50]}}
     words = text_of(page_of(make_run(venue), tmp_path))
     assert "cannot occur under these rules" in words
-    assert Reading(make_run(venue)).possible("socialized_loss") is False
+    reading = Reading(make_run(venue))
+    assert reading.possible("socialized_loss", reading.headline) is False
 
 
 def test_the_age_of_the_previous_mark_is_printed():
@@ -470,7 +471,8 @@ def test_the_age_of_the_previous_mark_is_printed():
 def test_a_number_that_is_there_is_never_hidden():
     run = make_run(SMALL | {"protocol": str(CONFIGS / "protocols/hyperliquid.yaml"), "current": {}})
     run.data["mean_socialized_loss"][:] = 5.0
-    assert Reading(run).possible("socialized_loss")
+    reading = Reading(run)
+    assert reading.possible("socialized_loss", reading.headline)
 
 
 # ------------------------------------------------------------------------------------------------- replays
