@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import xarray as xr
 from scipy import stats
 
 from stress import measures
@@ -118,3 +119,19 @@ def test_unconditional_probability_weights_every_start():
     assert low < value < high
     with pytest.raises(ValueError, match="sum to"):
         measures.unconditional([(0.5, 0, 10)])
+
+
+def test_a_change_of_means_is_paired_by_block():
+    """Two cells whose losses differ by 3 on every path: the spread of the paths is no part of the interval."""
+    paths = np.array([4, 4, 4])
+    sums = np.array([[40.0, 400.0, 4000.0], [52.0, 412.0, 4012.0]])
+    data = xr.Dataset(
+        {
+            "block_sum_mutualised_loss": (("cell", "block", "component"), sums[:, :, None]),
+            "block_paths": (("cell", "block"), np.stack([paths, paths])),
+        }
+    )
+    found = measures.compare_means(data, {"cell": 0}, {"cell": 1}, "mutualised_loss")
+    assert found == pytest.approx((3.0, 3.0, 3.0))
+    uneven = data.assign(block_paths=(("cell", "block"), np.array([[4, 4, 4], [4, 4, 0]])))
+    assert np.isnan(measures.compare_means(uneven, {"cell": 0}, {"cell": 1}, "mutualised_loss")).all()

@@ -585,3 +585,30 @@ def test_a_difference_whose_interval_holds_zero_is_marked_in_words_and_in_the_fi
     assert not marked["BTC", "ETH"]
     (unsure,) = [given[6] for given in seen if given[0] == "mutualised loss, cross − isolated" and given[6].any()]
     assert unsure[0].tolist() == [True, False, False, False]
+
+
+# ---------------------------------------------------------------------------------------- venues side by side
+
+
+def test_venues_are_compared_where_nothing_is_proposed(tmp_path):
+    protocols = [str(CONFIGS / f"protocols/{name}.yaml") for name in ("reference", "hyperliquid", "gmx-v2")]
+    changes = {"protocol": protocols, "axes": {}, "current": {}, "proposed": None, "tolerance": None}
+    run = make_run(changes | {"markets": ["BTC", "ETH", "SOL", "DOGE"]})
+    run.data["mean_fund_paid"][:] = 0.0
+    reading = Reading(run)
+    assert [name for name, _ in reading.shown] == ["reference", "hyperliquid", "gmx-v2"]
+    given = verdict.give(reading)
+    assert given.headline == "3 venues, one book, the same paths."
+    assert [row[0] for row in given.table.rows] == ["reference", "hyperliquid", "gmx-v2"]
+    assert not reading.possible("fund_paid", reading.shown[2][1])  # gmx-v2 has no insurance fund
+    words = text_of(page_of(run, tmp_path))
+    assert "backstop vault or pool" in words
+    assert "The venues in numbers" in words
+
+
+def test_labels_name_the_values_of_an_axis(tmp_path):
+    labels = {"leverage_cap": ["cap of today", "higher cap"]}
+    run = make_run(SMALL | {"labels": labels, "proposed": None, "tolerance": None})
+    words = text_of(page_of(run, tmp_path))
+    assert "higher cap" in words
+    assert "leverage cap higher cap" not in words
