@@ -19,12 +19,13 @@ import yaml
 
 from stress.errors import PriceFileError, StudyError, did_you_mean
 from stress.observations import market_of
-from stress.paths import Calibration, MarketModel, PriceData, diffusion, regimes, resampled, volatility, wicks
+from stress.calibration.states import LEAST_SD, Fit, States
+from stress.paths import Calibration, MarketModel, PriceData, diffusion, regimes, resampled, seasonality, wicks
 from stress.paths.jumps import fitting
 from stress.paths.replay import BAD_PRINT_FACTOR, PriceHistory
 
 HOUR = pd.Timedelta(hours=1)
-LEVEL_WINDOW = 145  # hours of local bipower volatility, centred: three days to each side
+LEVEL_WINDOW = 169  # hours of local bipower volatility, centred: a week, so that weekdays cancel
 MAJOR_COVERAGE = 0.9  # of the longest history
 FEWEST_HOURS = 2000
 REPLICATES = 100
@@ -50,14 +51,14 @@ class Panel:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the hours show, made once. majors (m,) bool; season (n,); state, multiple, size, intensity (n,) by hour."""
+    """What the hours show, made once. majors (m,) bool; hour, size, intensity (n,)."""
 
     panel: Panel
     majors: np.ndarray
-    chain: regimes.FittedChain
-    season: np.ndarray
-    state: np.ndarray
-    multiple: np.ndarray
+    fit: Fit
+    states: States
+    hour: np.ndarray
+    power: np.ndarray  # (n,) squared returns over their level without its hour of the day
     jump_size: np.ndarray
     jump_intensity: np.ndarray
     level: np.ndarray  # (n, m) local standard deviation of an hour
@@ -66,6 +67,11 @@ class Evidence:
     correlation: np.ndarray  # (m, m) of diffusive returns in the first regime
     chance: np.ndarray | None  # selection of common jumps, None without one
     beyond: np.ndarray  # (n, m, 2) how far low and high reach beyond the body, in local standard deviations
+
+    @property
+    def clusters(self) -> bool:
+        """Whether there is slow volatility to speak of."""
+        return self.states.sd > LEAST_SD
 
 
 def by_market(history: PriceHistory) -> PriceHistory:
@@ -167,44 +173,44 @@ def observe(data: Panel, template: MarketModel) -> Evidence:
     returns, count = data.returns, len(data.markets)
     present = (~np.isnan(returns)).sum(axis=0)
     majors = present >= MAJOR_COVERAGE * present.max()
-    multiples = template.regimes.values("volatility")
     one = np.ones(len(returns))
-    season, multiple, flags = one, one, np.zeros(returns.shape, bool)
-    for _ in range(2):
-        level = _level(returns, season, multiple)
+    of_day, season, power, start = one, one, one, None
+    hour, weekday = data.hours.hour.to_numpy(), data.hours.day_of_week.to_numpy()
+    for _ in range(3):
+        level = _level(returns, season * np.sqrt(power))
         with np.errstate(invalid="ignore"):
-            flags = np.abs(returns) > fitting.THRESHOLD * level
-        calm = np.where(flags, np.nan, returns)
-        season = _season(data.hours, calm / level * season[:, None])
-        calm = calm / season[:, None]
-        chain = regimes.fit(calm[:, majors], multiples)
-        _, _, fitted, _ = regimes.summarise(chain, calm[:, majors], one)
-        state = chain.probability.argmax(axis=1)
-        multiple = fitted[state]
-    level = _level(returns, season, multiple)
+            calm = np.where(np.abs(returns) > fitting.THRESHOLD * level, np.nan, returns)
+        of_day = seasonality.fit_hours(_power(calm, level / of_day[:, None]), hour, one)[hour]
+        calm = calm[:, majors] / of_day[:, None]
+        fit = Fit(calm, weekday, template.regimes.values("volatility"), template.regimes.matrix, start)
+        states, start = fit.read(), fit.theta
+        season, power = of_day * states.weekdays[weekday], states.power
+    level = _level(returns, season * np.sqrt(power))
     seen = fitting.see(returns, level, majors)
-    calm = np.where(seen.flags, np.nan, returns) / season[:, None]
-    correlation = diffusion.fit_correlation(calm / multiple[:, None], chain.probability[:, 0])
+    unseen = np.where(seen.flags, np.nan, returns)
+    calm = unseen / season[:, None]
+    correlation = diffusion.fit_correlation(calm, states.chance, one)[0]
     chance = None
     if count > 2 and seen.common.any():
         beta, dispersion, _ = fitting.fit_beta(returns, level, seen, correlation, one)
         known = majors & ~np.isnan(beta)
         if known.sum() > 2:
-            deviation = diffusion.fit_volatility(calm / multiple[:, None], one)[known]
+            deviation = diffusion.fit_volatility(calm, one, power)[known]
             chance = fitting.selection(beta[known], dispersion[known], deviation, correlation[np.ix_(known, known)])
+    state = states.chance.argmax(axis=1)
     return Evidence(
-        data, majors, chain, season, state, multiple,
+        data, majors, fit, states, hour, _power(unseen, level / of_day[:, None]),
         template.regimes.values("jump_size")[state], template.regimes.values("jump_intensity")[state],
         level, seen, calm, correlation, chance, wicks.excess(returns, data.high, data.low, level),
     )  # fmt: skip
 
 
-def _level(returns: np.ndarray, season: np.ndarray, multiple: np.ndarray) -> np.ndarray:
-    """Return local standard deviations (n, m): centred bipower over three days to each side, x season x regime.
+def _level(returns: np.ndarray, common: np.ndarray) -> np.ndarray:
+    """Return local standard deviations (n, m): centred bipower over LEVEL_WINDOW of what `common` (n,) leaves, times it.
 
     Returns are held at 4 typical deviations first, so that a jump hardly lifts its own threshold.
     """
-    scale = (season * multiple)[:, None]
+    scale = common[:, None]
     plain = returns / scale
     typical = np.sqrt(np.nanmean(diffusion.bipower(plain), axis=0))
     products = pd.DataFrame(diffusion.bipower(np.clip(plain, -4 * typical, 4 * typical)))
@@ -212,24 +218,30 @@ def _level(returns: np.ndarray, season: np.ndarray, multiple: np.ndarray) -> np.
     return np.sqrt(local.ffill().bfill().to_numpy()) * scale
 
 
-def _season(hours: pd.DatetimeIndex, scaled: np.ndarray) -> np.ndarray:
-    """Return the factor of each hour of the day (n,), root mean square 1, from returns over their local level."""
-    power = np.nanmean(np.where(np.isnan(scaled).all(axis=1, keepdims=True), 0.0, scaled**2), axis=1)
-    by_hour = np.array([power[hours.hour == h].mean() for h in range(24)])
-    return np.sqrt(by_hour / by_hour.mean())[hours.hour]
+def _power(returns: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """Return the mean over markets of squared returns over their level, (n,); NaN where none is known."""
+    squares = (returns / level) ** 2
+    count = np.isfinite(squares).sum(axis=1)
+    return np.where(count > 0, np.nansum(squares, axis=1) / np.maximum(count, 1), np.nan)
 
 
-def estimate(evidence: Evidence, template: MarketModel, weight: np.ndarray) -> tuple[dict[str, Any], list[str]]:
-    """Return the fitted part of a market file with each hour counted weight (n,) times, and warnings."""
+def estimate(
+    evidence: Evidence,
+    template: MarketModel,
+    weight: np.ndarray | None = None,
+    draws: np.random.Generator | None = None,
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the fitted part of a market file, and warnings; a replicate with weight (n,) of hours and its own draws."""
     data, seen, warnings = evidence.panel, evidence.seen, []
-    diffusive = evidence.diffusive / evidence.multiple[:, None]
+    found = evidence.states if weight is None else evidence.fit.read(weight, draws)
+    weight = np.ones(len(data.hours)) if weight is None else weight
     names, states = data.markets, list(template.regimes.states)
-    _, transition, multiples, mixed = regimes.summarise(evidence.chain, evidence.diffusive[:, evidence.majors], weight)
-    slow = _slow(diffusive, seen, weight)
-    median = np.exp(-(slow.sd**2)) if slow else 1.0
-    sigma = diffusion.fit_volatility(diffusive, weight) * median
-    correlation = diffusion.fit_correlation(diffusive, weight * evidence.chain.probability[:, 0])
+    sigma = diffusion.fit_volatility(evidence.diffusive, weight, found.power)
+    correlations = diffusion.fit_correlation(evidence.diffusive, found.chance, weight)
+    correlation = correlations[0]
+    mixed = regimes.fit_correlation_weights(correlations[:, evidence.majors][:, :, evidence.majors])
     beta, dispersion, hours = fitting.fit_beta(data.returns, evidence.level, seen, evidence.correlation, weight)
+    hours_of_day = seasonality.fit_hours(evidence.power, evidence.hour, weight)
     common, said = _common(evidence, template, weight)
     warnings += said
     common_wicks, of_markets, said = _wicks(evidence, template, weight)
@@ -258,27 +270,16 @@ def estimate(evidence: Evidence, template: MarketModel, weight: np.ndarray) -> t
         },
         "regimes": {
             "states": {
-                state: {"volatility": float(multiples[s]), "correlation": float(mixed[s])}
+                state: {"volatility": float(found.multiples[s]), "correlation": float(mixed[s])}
                 for s, state in enumerate(states)
             },
-            "hourly_transition": transition.tolist(),
+            "hourly_transition": found.transition.tolist(),
         },
-        "volatility": slow and {"half_life": float(slow.half_life), "sd": slow.sd},
+        "volatility": {"half_life": 3600.0 * found.half_life, "sd": found.sd} if evidence.clusters else None,
+        "seasonality": {"hours": hours_of_day.tolist(), "weekdays": found.weekdays.tolist()},
         "jumps": {"common": common},
         "wicks": common_wicks,
     }, warnings
-
-
-def _slow(diffusive: np.ndarray, seen: fitting.Seen, weight: np.ndarray) -> volatility.SlowVolatility | None:
-    """Fit slow volatility to the mean over markets of each day's log realised variance."""
-    days = len(diffusive) // 24
-    power = (diffusive[: days * 24] ** 2).reshape(days, 24, -1)
-    full = (~np.isnan(power)).sum(axis=1) >= 12
-    daily = np.log(np.where(full, np.nansum(power, axis=1), np.nan) / np.maximum((~np.isnan(power)).sum(axis=1), 1))
-    daily = daily - np.nanmean(daily, axis=0)
-    count = (~np.isnan(daily)).sum(axis=1)
-    levels = np.where(count > 0, np.nansum(daily, axis=1) / np.maximum(count, 1), np.nan)
-    return volatility.fit(levels, weight[12 : days * 24 : 24])
 
 
 def _common(evidence: Evidence, template: MarketModel, weight: np.ndarray) -> tuple[dict[str, Any] | None, list[str]]:
@@ -396,10 +397,11 @@ def calibrate(
             "is in no price file", key="markets", value=absent[0], fix=did_you_mean(absent[0], prices.markets)
         )
     evidence = observe(prices, template)
-    fitted, warnings = estimate(evidence, template, np.ones(len(prices.hours)))
+    fitted, warnings = estimate(evidence, template)
     drawn: dict[str, list[float]] = {}
+    draws = np.random.default_rng([seed, 1])
     for weight in blocks(len(prices.hours), MEAN_BLOCK, replicates, seed):
-        for key, value in flat(estimate(evidence, template, weight)[0]).items():
+        for key, value in flat(estimate(evidence, template, weight, draws)[0]).items():
             drawn.setdefault(key, []).append(value)
     base = flat(fitted)
     errors = {
@@ -455,7 +457,7 @@ def _assemble(
         ratios[market] = float(np.sqrt(parkinson / (prices.returns[both, i] ** 2).mean()))
     slow = fitted["volatility"]
     years = len(prices.hours) / 8760
-    occupancy = evidence.chain.probability.mean(axis=0)
+    occupancy = evidence.states.chance.mean(axis=0)
     for state, share in zip(template.regimes.states, occupancy, strict=True):
         if share * years * 365 < 10:
             warnings.append(f"{state}: {share * years * 365:.1f} days of {years:.1f} years; its numbers are weak")
@@ -469,6 +471,7 @@ def _assemble(
             "correlation": fitted["correlation"],
             "regimes": fitted["regimes"],
             "volatility": slow and {"half_life": f"{slow['half_life']:.0f}s", "sd": slow["sd"]},
+            "seasonality": fitted["seasonality"],
             "jumps": {**template.jumps.model_dump(exclude={"common"}), **fitted["jumps"]},
             "wicks": {**(template.wicks or wicks.Wicks()).model_dump(), **fitted["wicks"]},
             "depth": template.depth,
@@ -485,9 +488,6 @@ def _assemble(
                 kept=KEPT,
                 occupancy=dict(zip(template.regimes.states, occupancy.tolist(), strict=True)),
                 wicks=ratios,
-                seasonality=tuple(
-                    round(float(evidence.season[np.argmax(prices.hours.hour == hour)]), 4) for hour in range(24)
-                ),
                 co_jumps=_co_jumps(evidence),
                 bootstrap=f"stationary block bootstrap, mean block {MEAN_BLOCK} h, {replicates} replicates",
                 standard_errors=errors,

@@ -181,10 +181,12 @@ def _regimes(model: MarketModel) -> str:
     head = "".join(
         f"<th>{t}</th>" for t in ("regime", "share of hours", "mean stay", "volatility x", "correlation to 1")
     )
-    day = ", ".join(f"{hour}h {factor:.2f}" for hour, factor in enumerate(facts.seasonality))
-    season = (
-        f"<p class='soft'>Volatility by hour of the day (UTC), mean square 1; no layer of the paths uses it: {day}.</p>"
-    )
+    season = ""
+    if model.seasonality:
+        names = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+        day = ", ".join(f"{hour}h {factor:.2f}" for hour, factor in enumerate(model.seasonality.hours))
+        week = ", ".join(f"{name} {factor:.2f}" for name, factor in zip(names, model.seasonality.weekdays, strict=True))
+        season = f"<p class='soft'>Volatility by hour of the day (UTC), mean square 1: {day}. By weekday: {week}.</p>"
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>{jumps}{season}'
 
 

@@ -29,6 +29,7 @@ from stress.kernels.jit import entry, inlined, kernel
 DIFFUSION, COMMON_JUMP, IDIOSYNCRATIC_JUMP, REGIME, BRIDGE, DEPTH, PREMIUM, BOOTSTRAP, TRADER, VOLATILITY = (
     np.uint64(purpose) for purpose in range(1, 11)
 )
+SEASON = np.uint64(11)
 MIXTURE = np.uint64(15)
 SOURCE_NOISE = np.uint64(16)  # sub-level: the source
 DELEVERAGING = np.uint64(17)  # counter: (seed of the rule, path, step x rows + bankrupt row)

@@ -1,6 +1,6 @@
 """The market model and its composition: layers in, blocks of paths out.
 
-    regimes -> slow volatility -> jumps -> diffusion -> wicks -> depth -> premium
+    regimes -> slow volatility -> jumps -> seasonality -> diffusion -> wicks -> depth -> premium
 
 One layer is one file of this folder: equations, parameters, calibration, what it cannot produce. All
 layers of one path run in one compiled kernel that releases the GIL. Every random number has an address
@@ -24,7 +24,20 @@ from stress.kernels.jit import entry
 from stress.kernels.mean_reversion import knot_grid
 from stress.kernels.rng import COMMON, market_id, round_keys, stream_of
 from stress.kernels.venue import PathBlock
-from stress.paths import anchors, depth, diffusion, jumps, premium, regimes, replay, resampled, shock, volatility, wicks
+from stress.paths import (
+    anchors,
+    depth,
+    diffusion,
+    jumps,
+    premium,
+    regimes,
+    replay,
+    resampled,
+    seasonality,
+    shock,
+    volatility,
+    wicks,
+)
 from stress.paths.depth import Depth
 from stress.paths.diffusion import DiffusionOfMarket
 from stress.paths.jumps import Jumps, JumpsOfMarket
@@ -32,6 +45,7 @@ from stress.paths.premium import Premium
 from stress.paths.regimes import Regimes
 from stress.paths.replay import PriceHistory, PriceReport
 from stress.paths.resampled import Resampled, ResampledTerms
+from stress.paths.seasonality import Seasonality
 from stress.paths.volatility import SlowVolatility
 from stress.paths.wicks import Wicks, WicksOfMarket
 from stress.scenarios import STATIONARY, AnchorScenario, RegimeScenario, ReplayScenario, ShockScenario
@@ -64,8 +78,7 @@ class Calibration(BaseModel):
 
     span : first and last hour, UTC. hours : number of returns of each market. standard_errors : by key, from
     `bootstrap`. kept : keys that prices cannot identify, taken from `template`. wicks : Parkinson volatility
-    (highs and lows) over close-to-close volatility, of each market. seasonality :
-    volatility of each hour of the day (UTC) over its root mean square; no layer uses it. co_jumps : hours in which most
+    (highs and lows) over close-to-close volatility, of each market. co_jumps : hours in which most
     majors jumped, and of them the share in which each market did.
     """
 
@@ -77,7 +90,6 @@ class Calibration(BaseModel):
     kept: tuple[str, ...]
     occupancy: dict[str, float]
     wicks: dict[str, float]
-    seasonality: tuple[float, ...] = ()
     co_jumps: dict[str, float] = {}
     bootstrap: str
     standard_errors: dict[str, float]
@@ -111,6 +123,7 @@ class MarketModel(BaseModel):
     correlation: dict[str, dict[str, float]] = {}
     regimes: Regimes = Regimes()
     volatility: SlowVolatility | None = None
+    seasonality: Seasonality | None = None
     jumps: Jumps = Jumps()
     wicks: Wicks | None = None
     depth: Depth | None = None
@@ -149,6 +162,7 @@ class Terms(NamedTuple):
 
     regime: regimes.RegimeTerms
     volatility: volatility.VolatilityTerms
+    season: seasonality.SeasonTerms
     jump: jumps.JumpTerms
     diffusion: diffusion.DiffusionTerms
     wick: wicks.WickTerms
@@ -167,6 +181,7 @@ class Scratch(NamedTuple):
 
     regime: np.ndarray  # (hours,) int8
     slow: np.ndarray  # (hours,) ln volatility over its median
+    scale: np.ndarray  # (hours,) the same with its season
     jumps: np.ndarray  # (S, m) log points
     travelled: np.ndarray  # (S, m) sum of absolute jumps
     shocks: np.ndarray  # (k, S) independent normals
@@ -180,6 +195,7 @@ def _scratch(terms: Terms) -> Scratch:
     return Scratch(
         regime=np.empty(hours, np.int8),
         slow=np.empty(hours),
+        scale=np.empty(hours),
         jumps=np.zeros(jumps_shape),
         travelled=np.zeros(jumps_shape),
         shocks=np.empty((len(terms.diffusion.ids), steps)),
@@ -192,7 +208,7 @@ def _scratch(terms: Terms) -> Scratch:
 def _generate(keys, terms, scratch, first_path, world, depths, premiums, regime):
     """Fill the arrays of a block, (P, S + 1, m) and (P, S + 1)."""
     paths, points, markets = world.shape
-    state, slow, jump, travelled, shocks, knots, noise = scratch
+    state, slow, scale, jump, travelled, shocks, knots, noise = scratch
     for p in range(paths):
         path = first_path + p
         regimes.walk(keys, path, terms.regime, state)
@@ -203,11 +219,12 @@ def _generate(keys, terms, scratch, first_path, world, depths, premiums, regime)
             jumps.place(keys, path, terms.jump, terms.ids, terms.clock, terms.step, state, jump, travelled)
         for i in range(markets):
             world[p, 0, i] = terms.prices[i]
-        diffusion.walk(keys, path, terms.diffusion, terms.clock, terms.step, state, slow, jump, shocks, noise, world[p])
+        seasonality.walk(keys, path, terms.season, slow, scale)
+        diffusion.walk(keys, path, terms.diffusion, terms.clock, terms.step, state, scale, jump, shocks, noise, world[p])
         if terms.wick.active:
             if not terms.jump.active:
                 travelled[:] = 0.0
-            wicks.walk(keys, path, terms.wick, terms.ids, terms.clock, terms.step, state, slow, world[p], travelled)
+            wicks.walk(keys, path, terms.wick, terms.ids, terms.clock, terms.step, state, scale, world[p], travelled)
         depth.walk(
             keys, path, terms.depth, terms.ids, terms.clock, terms.steps_per_knot, state, slow, travelled, knots, noise,
             depths[p],
@@ -329,11 +346,12 @@ def _steps(model: MarketModel, horizon: float, step: float) -> int:
             value=format_duration(horizon),
             fix=f"use a multiple of step = {format_duration(step)}",
         )
-    hourly = len(model.regimes.states) > 1 or (model.volatility is not None and model.volatility.sd > 0)
+    moving = model.volatility is not None and model.volatility.sd > 0
+    hourly = len(model.regimes.states) > 1 or moving or model.seasonality is not None
     parts = regimes.HOUR / step
     if hourly and (parts < 1 or abs(parts - round(parts)) > 1e-9):
         raise StudyError(
-            "regimes and slow volatility move every full hour, so an hour must be a whole number of steps",
+            "regimes, slow volatility and seasonality move every full hour, so an hour must be a whole number of steps",
             key="step",
             value=format_duration(step),
             fix="use a step that divides 1h",
@@ -500,6 +518,7 @@ def _terms(
     return Terms(
         regime=regimes.build(chain, None if scenario.start == STATIONARY else scenario.start, scenario.held),
         volatility=volatility.build(model.volatility, regimes.HOUR),
+        season=seasonality.build(model.seasonality),
         jump=jump_terms,
         diffusion=diffusion.build(
             ids,

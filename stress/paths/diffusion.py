@@ -8,7 +8,7 @@ Equations    d ln S_i = (mu_i - sigma_i(t)^2 / 2) dt + sigma_i(t) dB_i,  corr(B)
 Parameters   per market `volatility` (per sqrt year of 365 d, in the first regime) and `drift` (per year);
              `correlation` of each pair, of step returns.
 Axes         `correlation` c in [-1, 1]: R_s <- (1 - |c|) R_s + |c| (11' if c > 0 else I).
-Calibration  `fit_volatility` by bipower variation, `fit_correlation` over hours without a flagged jump.
+Calibration  `fit_volatility` by bipower variation, `fit_correlation` from signs of returns in the first regime's hours.
 Cannot       give bad debt at realistic oracle delays (evidence: P(bankrupt | hit) ~ 1e-303 at 60 s), make
              tails, or decouple one market from the others.
 """
@@ -154,32 +154,48 @@ def bipower(returns: np.ndarray) -> np.ndarray:
     return product
 
 
-def fit_volatility(returns: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Return volatility per sqrt year, (m,), of hourly returns (n, m) divided by their regime's multiple.
+def fit_volatility(returns: np.ndarray, weight: np.ndarray, power: np.ndarray | None = None) -> np.ndarray:
+    """Return volatility per sqrt year, (m,), of hourly returns (n, m) by bipower variation.
 
-    weight (n,): how often each hour counts.
+    weight (n,): how often each hour counts; power (n,): expected variance of each hour over the calm median's (None: 1).
     """
     products = bipower(returns)
     seen = ~np.isnan(products)
-    variance = (weight[:, None] * np.where(seen, products, 0.0)).sum(axis=0) / (weight[:, None] * seen).sum(axis=0)
+    expected = weight if power is None else weight * power
+    variance = (weight[:, None] * np.where(seen, products, 0.0)).sum(axis=0) / (expected[:, None] * seen).sum(axis=0)
     return np.sqrt(variance * YEAR / 3600.0)
 
 
-def fit_correlation(returns: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Return the correlation (m, m) of hourly returns (n, m), pairs by the hours both have; zero mean.
+def fit_correlation(returns: np.ndarray, chance: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Return the correlation in each state, (S, m, m), of hourly returns (n, m), from signs; chance (n, S) of states.
 
+    rho = sin(pi/2 E[sign x sign y]), true of every elliptical law: volatility that moves does not touch it, and a jump of
+    one market counts as one hour (it would hold down a correlation of products). The expectation given the chances is
+    linear in them, hence least squares: hours that only may belong to a state do not blur it. Zero returns are left out.
     Pairs from different stretches of time may contradict each other: negative eigenvalues are set to zero
     and the diagonal back to one.
     """
-    seen = (~np.isnan(returns)).astype(np.float64)
-    filled = np.nan_to_num(returns)
-    together = (filled * weight[:, None]).T @ filled
-    power = (filled**2 * weight[:, None]).T @ seen
-    matrix = together / np.sqrt(np.maximum(power * power.T, 1e-300))
+    states, markets = chance.shape[1], returns.shape[1]
+    sign = np.sign(np.nan_to_num(returns))
+    seen = np.abs(sign)
+    agree, system = np.empty((markets, markets, states)), np.empty((markets, markets, states, states))
+    for s in range(states):
+        share = weight * chance[:, s]
+        agree[..., s] = (sign * share[:, None]).T @ sign
+        for other in range(states):
+            system[..., s, other] = (seen * (share * chance[:, other])[:, None]).T @ seen
+    # 1e-9 hours: a state that no hour may belong to has correlation 0.
+    mean = np.linalg.solve(system + 1e-9 * np.eye(states), agree[..., None])[..., 0]
+    return np.stack([_positive(np.sin(0.5 * math.pi * np.clip(mean[..., s], -1, 1))) for s in range(states)])
+
+
+def _positive(matrix: np.ndarray) -> np.ndarray:
+    """Return the matrix with ones on its diagonal and no negative eigenvalue."""
+    np.fill_diagonal(matrix, 1.0)
     values, vectors = np.linalg.eigh(matrix)
     if values[0] < 1e-9:
         matrix = (vectors * np.maximum(values, 1e-6)) @ vectors.T
         scale = np.sqrt(np.diag(matrix))
         matrix = matrix / np.outer(scale, scale)
-    np.fill_diagonal(matrix, 1.0)
+        np.fill_diagonal(matrix, 1.0)
     return matrix

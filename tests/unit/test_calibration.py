@@ -9,6 +9,7 @@ import pytest
 
 from stress import calibration
 from stress.calibration.diagnostics import INSIDE, _excursions, _hourly, simulate, statistics
+from stress.calibration import states
 from stress.calibration.fit import blocks, flat
 from stress.cli import main
 from stress.config import load_market
@@ -26,6 +27,12 @@ def house():
     kept = {name: model.markets[name] for name in MARKETS}
     pairs = {a: {b: v for b, v in of.items() if b in kept} for a, of in model.correlation.items() if a in kept}
     return model.model_copy(update={"markets": kept, "correlation": {a: of for a, of in pairs.items() if of}})
+
+
+def quiet(model):
+    """The model without jumps."""
+    still = {name: market.model_copy(update={"own_jumps": None}) for name, market in model.markets.items()}
+    return model.model_copy(update={"markets": still, "jumps": model.jumps.model_copy(update={"common": None})})
 
 
 def bars_of(model, hours, seed):
@@ -67,15 +74,30 @@ def test_a_fit_of_simulated_bars_is_near_what_they_were_drawn_from(house, fitted
     assert "markets.BTC.volatility" in errors
 
 
-def test_regimes_are_found_where_no_slow_volatility_blurs_them(house):
-    calm = {"volatility": None, "jumps": house.jumps.model_copy(update={"common": None})}
-    quiet = {name: market.model_copy(update={"own_jumps": None}) for name, market in house.markets.items()}
-    returns = next(simulate(house.model_copy(update={**calm, "markets": quiet}), 40_000, 8)).returns
-    found = regimes.fit(returns, house.regimes.values("volatility"))
-    occupancy, transition, multiples, _ = regimes.summarise(found, returns, np.ones(len(returns)))
-    np.testing.assert_allclose(occupancy, house.regimes.stationary, atol=0.03)
-    np.testing.assert_allclose(multiples[1], house.regimes.values("volatility")[1], rtol=0.15)
-    assert 1 - transition[0, 0] == pytest.approx(1 - house.regimes.matrix[0, 0], rel=1.0)
+def test_calm_is_as_common_as_it_was_simulated_though_volatility_moves_and_prices_jump(house, fitted):
+    _, model = fitted
+    assert model.calibration.occupancy["calm"] == pytest.approx(house.regimes.stationary[0], abs=0.15)
+
+
+def test_regimes_slow_volatility_and_weekdays_are_told_apart(house):
+    hours = np.arange(40_000)
+    weekday = hours // 24 % 7
+    factor = np.array([1.1, 1.05, 1.0, 1.0, 1.0, 0.8, 0.9])
+    returns = next(simulate(quiet(house), len(hours), 8)).returns * factor[weekday][:, None]
+    found = states.Fit(returns, weekday, np.array([1.0, 1.8, 3.5]), house.regimes.matrix).read()
+    np.testing.assert_allclose(found.chance.mean(axis=0), house.regimes.stationary, atol=0.03)
+    np.testing.assert_allclose(found.multiples[1], house.regimes.values("volatility")[1], rtol=0.15)
+    np.testing.assert_allclose(found.weekdays, factor / np.sqrt((factor**2).mean()), rtol=0.06)
+    assert found.sd == pytest.approx(house.volatility.sd, rel=0.15)
+    assert found.half_life == pytest.approx(120, rel=0.4)
+    assert 1 - found.transition[0, 0] == pytest.approx(1 - house.regimes.matrix[0, 0], rel=1.0)
+
+
+def test_a_sample_without_regimes_has_none_of_them(house):
+    one = house.model_copy(update={"regimes": regimes.Regimes()})
+    returns = next(simulate(quiet(one), 20_000, 4)).returns
+    found = states.Fit(returns, np.zeros(len(returns), int), np.array([1.0, 2.0, 4.0]), house.regimes.matrix).read()
+    assert found.chance[:, 0].mean() > 0.97
 
 
 def test_what_prices_cannot_identify_comes_from_the_template(house, fitted):

