@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from stress.calibration.states import LEAST_SD, Fit, States
 from stress.errors import PriceFileError, StudyError, did_you_mean
 from stress.observations import market_of
-from stress.calibration.states import LEAST_SD, Fit, States
 from stress.paths import Calibration, MarketModel, PriceData, diffusion, regimes, resampled, seasonality, wicks
 from stress.paths.jumps import fitting
 from stress.paths.replay import BAD_PRINT_FACTOR, PriceHistory

@@ -175,7 +175,10 @@ class Fit:
         self._away = ~np.eye(self.states, dtype=bool)
         odds = np.log((np.maximum(transition, 1e-5) / np.diag(transition)[:, None])[self._away])
         self._distance = np.log(2 * np.diff(np.log(multiples)))
-        self._distances, self._moves = slice(1, self.states), slice(self.states + 3, self.states + 3 + int(self._away.sum()))
+        self._distances, self._moves = (
+            slice(1, self.states),
+            slice(self.states + 3, self.states + 3 + int(self._away.sum())),
+        )
         others = np.log([[120.0, 0.5, 0.5], [12.0, 0.01, 0.05], [8760.0, 3.0, 2.0]])
         start, low, high = (
             np.concatenate([[c], distance, other, odd, np.full(6, day)])

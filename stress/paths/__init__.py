@@ -220,7 +220,9 @@ def _generate(keys, terms, scratch, first_path, world, depths, premiums, regime)
         for i in range(markets):
             world[p, 0, i] = terms.prices[i]
         seasonality.walk(keys, path, terms.season, slow, scale)
-        diffusion.walk(keys, path, terms.diffusion, terms.clock, terms.step, state, scale, jump, shocks, noise, world[p])
+        diffusion.walk(
+            keys, path, terms.diffusion, terms.clock, terms.step, state, scale, jump, shocks, noise, world[p]
+        )
         if terms.wick.active:
             if not terms.jump.active:
                 travelled[:] = 0.0

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from typing import Annotated, NamedTuple
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from stress.kernels.jit import kernel
@@ -53,4 +52,3 @@ def walk(keys, path, terms, out):
         out[:] = 0.0
     else:
         fill_noise(keys, COMMON, path, VOLATILITY, terms.keep, terms.sd, terms.from_median, out)
-

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from stress import calibration
-from stress.calibration.diagnostics import INSIDE, _excursions, _hourly, simulate, statistics
 from stress.calibration import states
+from stress.calibration.diagnostics import INSIDE, _excursions, _hourly, simulate, statistics
 from stress.calibration.fit import blocks, flat
 from stress.cli import main
 from stress.config import load_market

@@ -108,3 +108,25 @@ def recovered(model, keys, seed):
         for key in truth
         if any(key.startswith(start) for start in keys) and key in fitted and fitted[key] != 1
     }
+
+
+DAY = np.array([0.75, 0.7, 0.7, 0.7, 0.75, 0.8, 0.85, 0.9, 1.0, 1.0, 1.0, 1.0, 1.05, 1.3, 1.4, 1.35, 1.25, 1.15, 1.1, 1.05, 1.0, 0.95, 0.9, 0.8])  # fmt: skip
+WEEK = np.array([1.1, 1.05, 1.05, 1.0, 1.05, 0.75, 0.85])
+CLOCK = Seasonality(
+    hours=tuple(DAY / np.sqrt((DAY**2).mean())), weekdays=tuple(WEEK / np.sqrt((WEEK**2).mean())), start=SATURDAY
+)
+LAYERS = {
+    "slow_volatility": ({"volatility": True}, ("volatility.", "correlation.", "markets.BTC.volatility")),
+    "seasonality": ({"seasonality": CLOCK}, ("seasonality.hours", "seasonality.weekdays")),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_layer_is_recovered_in_ninety_of_a_hundred(layer):
+    layers, keys = LAYERS[layer]
+    model = model_of(**layers)
+    rows = [recovered(model, keys, seed) for seed in range(REPETITIONS)]
+    hits = {key: sum(row.get(key, False) for row in rows) for key in rows[0]}
+    assert len(hits) >= len(keys)
+    assert {key: hit for key, hit in hits.items() if hit < 0.9 * REPETITIONS} == {}
