@@ -32,7 +32,7 @@ PARTS: dict[str, str] = {
     "socialized_loss": "socialized loss",
     "unresolved_bad_debt": "unresolved bad debt",
 }
-# The rules, by how their names begin, without which a part cannot occur; unresolved bad debt needs none.
+# The rules (adl_: a family, by how its names begin) without which a part cannot occur; unresolved bad debt needs none.
 _MAKERS = {
     "fund_paid": ("insurance_fund", "market_insurance_funds", "adaptive_fund"),
     "provider_default_loss": ("backstop_vault", "pool_equity"),
@@ -351,7 +351,9 @@ class Reading:
 
 
 def _has(protocol: Any, part: str) -> bool:
-    return any(mechanism.name.startswith(_MAKERS[part]) for mechanism, _ in protocol.rules())
+    makers = _MAKERS[part]
+    families = tuple(name for name in makers if name.endswith("_"))
+    return any(rule.name in makers or rule.name.startswith(families) for rule, _ in protocol.rules())
 
 
 def is_number(value: float) -> bool:
