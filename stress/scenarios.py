@@ -241,10 +241,11 @@ _BREADTHS = {"one": "still", "by_beta": "by_beta", "all": "same", "decoupled": "
 
 
 class ShockSet(_Entry):
-    """Deterministic shocks of every size x speed x breadth x liquidity; `set: g8` is the standard grid.
+    """Deterministic shocks of every size x speed x breadth x liquidity x oracle; `set: g8` is the standard grid.
 
     The shock hits `market`; breadth is `one` market, all `by_beta`, `all` by the same size, or `decoupled`: the
-    others move against it by the same log move. A list may be shortened or replaced.
+    others move against it by the same log move. An oracle is `live`, with the delay of its venue (an axis of the
+    study), or `frozen` from the start of the move for `frozen_for`. A list may be shortened or replaced.
     """
 
     kind: Literal["shock_set"] = "shock_set"
@@ -259,20 +260,27 @@ class ShockSet(_Entry):
         default=("one", "by_beta", "all", "decoupled"), min_length=1
     )
     depth: tuple[Positive, ...] = Field(default=(1.0, 0.3, 0.1), min_length=1)
+    oracle: tuple[Literal["live", "frozen"], ...] = Field(default=("live",), min_length=1)
+    frozen_for: Annotated[Exact, Field(gt=0)] = Field(default="1h", validate_default=True)
     at: Annotated[Exact, Field(ge=0)] = Field(default="0s", validate_default=True)
 
     def members(self) -> tuple[ShockScenario, ...]:
-        """Return one shock for each combination, named by it: 'g8 BTC -30% 10m by_beta depth 0.3'."""
+        """Return one shock for each combination, named by it: 'g8 BTC -30% 10m by_beta depth 0.3 oracle frozen'."""
+        frozen = Between.model_validate({"from": self.at, "to": Seconds(self.at + self.frozen_for)})
         return tuple(
             ShockScenario(
-                name=f"{self.name} {self.market} {100 * size:+g}% {_speed(over)} {breadth} depth {depth:g}",
+                name=f"{self.name} {self.market} {100 * size:+g}% {_speed(over)} {breadth} depth {depth:g}"
+                + " oracle frozen" * (oracle == "frozen"),
                 shocks={self.market: size},
                 others=_BREADTHS[breadth],
                 at=self.at,
                 over=over,
                 depth=depth,
+                oracle_outage=frozen if oracle == "frozen" else None,
             )
-            for size, over, breadth, depth in product(self.sizes, self.over, self.breadth, self.depth)
+            for size, over, breadth, depth, oracle in product(
+                self.sizes, self.over, self.breadth, self.depth, self.oracle
+            )
         )
 
 

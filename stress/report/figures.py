@@ -169,7 +169,7 @@ def _key(axes: Any, cells: Sequence[HeatCell], border: bool) -> None:
     found = [
         (any("●" in cell.marks for cell in cells), "current", Line2D([], [], marker="o", markersize=8, **point)),
         (any("★" in cell.marks for cell in cells), "proposed", Line2D([], [], marker="*", markersize=12, **point)),
-        (border, "tolerance", Line2D([], [], color="black", linewidth=2.6)),
+        (border, "tolerance", Line2D([], [], color=INK, linewidth=2.6)),
         (any(cell.straddles for cell in cells), "undecided", Patch(facecolor="#cccccc", edgecolor="black", hatch="////", linewidth=0)),
     ]  # fmt: skip
     if shown := [(handle, words) for occurs, words, handle in found if occurs]:
@@ -276,6 +276,7 @@ def exceedance(title: str, curves: Sequence[Curve], lines: Sequence[tuple[float,
         for i, curve in enumerate(curves):
             seen = curve.value > 0
             if not seen.any():
+                axes.plot([], [], " ", label=f"{curve.label}: no loss on any path")
                 continue
             style = {"color": SERIES[i], "linestyle": ("-", "--")[i % 2]}
             axes.fill_between(

@@ -198,3 +198,48 @@ def test_a_replay_is_one_path(house, tmp_path):
     block = source.generate(0, 1)
     assert (block.premium == 0).all()
     assert (block.regime == -1).all()
+
+
+# ------------------------------------------------------------------------------------------ transforms
+
+
+def moves_of(source):
+    world = source.generate(0, 1).world[0]
+    return np.log(world / world[0])
+
+
+def test_severity_multiplies_every_log_move_and_compression_its_speed(house, tmp_path):
+    rows = bars([UP, DOWN, FLAT, UP])
+    plain = moves_of(replayed(house, tmp_path, rows))
+    np.testing.assert_allclose(moves_of(replayed(house, tmp_path, rows, severity=1.5)), 1.5 * plain, atol=1e-12)
+    fast = replayed(house, tmp_path, rows, minutes=2, step=10.0, time_compression=2)
+    np.testing.assert_allclose(moves_of(fast), plain, atol=1e-12)  # a bar takes half its time, at half the step
+
+
+def test_a_market_is_rescaled_to_a_yearly_volatility_of_its_closes(house, tmp_path):
+    rows = bars([UP, DOWN, UP, DOWN])
+    world = replayed(house, tmp_path, rows, volatility_to={"BTC": 0.6}).generate(0, 1).world[0, :, 0]
+    closes = np.log(world[[0, 3, 6, 9, 12]])  # a bar of one minute is three steps
+    yearly = np.sqrt((np.diff(closes) ** 2).mean() / 60 * 365 * 86400)
+    assert yearly == pytest.approx(0.6)
+    with pytest.raises(StudyError, match="no volatility to rescale"):
+        replayed(house, tmp_path, bars([FLAT, FLAT]), volatility_to={"BTC": 0.6})
+
+
+def test_a_mapped_market_takes_the_moves_of_another_times_beta_from_its_own_price(house, tmp_path):
+    rows = bars([UP, DOWN, FLAT])
+    mapped = replayed(house, tmp_path, rows, markets=("BTC", "SOL"), map={"SOL": {"source": "BTC", "beta": 2}})
+    world = mapped.generate(0, 1).world[0]
+    assert world[0, 1] == house.markets["SOL"].price
+    moves = np.log(world / world[0])
+    np.testing.assert_allclose(moves[:, 1], 2 * moves[:, 0], atol=1e-12)
+
+
+def test_offsets_are_runs_that_start_earlier_or_later(house, tmp_path):
+    entry = {"replay": "x.parquet", "from": START.isoformat(), "offset": ["-1m", "0s", "2m"]}
+    runs = expand(parse_scenario(entry, house.regimes.states))
+    assert [run.name for run in runs] == ["x -1m", "x +0s", "x +2m"]
+    assert [(run.from_ - START).total_seconds() for run in runs] == [-60, 0, 120]
+    rows = bars([FLAT, UP, DOWN, FLAT])
+    later = replayed(house, tmp_path, rows, minutes=2, **{"from": (START + pd.Timedelta(minutes=1)).isoformat()})
+    assert later.generate(0, 1).world[0, 0, 0] == UP[0]

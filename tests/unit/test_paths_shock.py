@@ -9,7 +9,7 @@ import yaml
 from stress.errors import StudyError
 from stress.kernels.venue import ADL, LIQUIDATE
 from stress.paths import MarketModel, PathAxes, compose
-from stress.scenarios import parse_scenario
+from stress.scenarios import expand, parse_scenario
 
 HOUSE = Path(__file__).parents[2] / "configs/markets/house.yaml"
 MARKETS = ("BTC", "ETH", "SOL")
@@ -73,3 +73,27 @@ def test_depth_oracle_and_venue_fail_as_stated(house):
 def test_a_shock_that_makes_no_sense_is_refused(house, entry, message):
     with pytest.raises(StudyError, match=message):
         shocked(house, **entry)
+
+
+def test_the_standard_set_is_every_size_speed_breadth_liquidity_and_oracle(house):
+    entry = {"set": "g8", "market": "BTC", "oracle": ["live", "frozen"], "at": "10m", "frozen_for": "30m"}
+    members = expand(parse_scenario(entry, house.regimes.states))
+    assert len(members) == 14 * 4 * 4 * 3 * 2
+    assert len({member.name for member in members}) == len(members)
+    sizes = {member.shocks["BTC"] for member in members}
+    assert sizes == {sign * size for sign in (-1, 1) for size in (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)}
+    by_name = {member.name: member for member in members}
+    frozen = by_name["g8 BTC -30% 10m decoupled depth 0.3 oracle frozen"]
+    assert (frozen.oracle_outage.from_, frozen.oracle_outage.to) == (600, 2400)
+    block = compose(house, frozen, markets=MARKETS, horizon=7200.0, step=300.0, seed=1).generate(0, 1)
+    moves = np.log(block.world[0, -1] / block.world[0, 0])
+    np.testing.assert_allclose(moves, np.log(0.7) * np.array([1, -1, -1]))
+    assert block.oracle_outage[0, :, 0].nonzero()[0].tolist() == list(range(2, 8))
+    at_once = by_name["g8 BTC +50% step one depth 1"]
+    world = compose(house, at_once, markets=MARKETS, horizon=7200.0, step=300.0, seed=1).generate(0, 1).world[0]
+    np.testing.assert_allclose(world[:, 0] / world[0, 0], [1.0] * 3 + [1.5] * 22)
+    shorter = expand(
+        parse_scenario({"set": "g8", "market": "BTC", "sizes": [-0.2], "over": ["1h"]}, house.regimes.states)
+    )
+    assert len(shorter) == 4 * 3
+    assert all(member.oracle_outage is None for member in shorter)
