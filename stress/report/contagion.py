@@ -72,7 +72,9 @@ def _paths(reading: Reading, shocks: Sequence[_Shock]) -> str:
     if all(shock.view.one_path for shock in shocks):
         return "one path each: outcomes, not probabilities"
     counts = sorted({int(_values(reading, shock, "contagion_paths")) for shock in shocks})
-    return f"means over {' or '.join(f'{n:,}' for n in counts)} paths with 95 % intervals"
+    spread = all(np.isfinite(_values(reading, shock, "contagion_mutualised_loss_total_low")).all() for shock in shocks)
+    sure = "95 % intervals" if spread else "no interval: one block of paths shows no spread"
+    return f"means over {' or '.join(f'{n:,}' for n in counts)} paths with {sure}"
 
 
 def _difference(reading: Reading, shock: _Shock, measure: str, part: str = "") -> list[str]:

@@ -151,30 +151,25 @@ def heat_map(
         axes.set(xlim=(-0.52, len(column_values) - 0.48), ylim=(-0.52, len(row_values) - 0.48))
         axes.set_xticks(range(len(column_values)), column_values)
         axes.set_yticks(range(len(row_values)), row_values)
-        axes.set(xlabel=column_label, ylabel=row_label)
+        key = _key([cell for line in cells for cell in line if cell], bool(border))
+        axes.set(xlabel=column_label + key, ylabel=row_label)
         axes.set_title(title, wrap=True)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-        _key(axes, [cell for line in cells for cell in line if cell], bool(border))
 
-    return Panel(draw, (1.15 + 0.74 * max(len(column_values), 3), 1.55 + 0.54 * max(len(row_values), 1)))
+    return Panel(draw, (1.15 + 0.74 * max(len(column_values), 3), 1.4 + 0.54 * max(len(row_values), 1)))
 
 
-def _key(axes: Any, cells: Sequence[HeatCell], border: bool) -> None:
-    """Say under a heat map what the marks in it mean, as far as they occur."""
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
-    point = {"color": "black", "linestyle": "none", "markeredgecolor": "white", "markeredgewidth": 0.9}
+def _key(cells: Sequence[HeatCell], border: bool) -> str:
+    """Return what the marks of a heat map mean, as far as they occur, two a line."""
     found = [
-        (any("●" in cell.marks for cell in cells), "current", Line2D([], [], marker="o", markersize=8, **point)),
-        (any("★" in cell.marks for cell in cells), "proposed", Line2D([], [], marker="*", markersize=12, **point)),
-        (border, "tolerance", Line2D([], [], color=INK, linewidth=2.6)),
-        (any(cell.straddles for cell in cells), "undecided", Patch(facecolor="#cccccc", edgecolor="black", hatch="////", linewidth=0)),
-    ]  # fmt: skip
-    if shown := [(handle, words) for occurs, words, handle in found if occurs]:
-        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.18 if len(axes.get_yticks()) > 2 else -0.5)}
-        axes.legend(*zip(*shown, strict=True), **place, ncols=2, frameon=False, fontsize=9, columnspacing=1.2)
+        (any("●" in cell.marks for cell in cells), "● current"),
+        (any("★" in cell.marks for cell in cells), "★ proposed"),
+        (border, "━ tolerance"),
+        (any(cell.straddles for cell in cells), "▨ undecided"),
+    ]
+    shown = [words for occurs, words in found if occurs]
+    return "".join("\n" + "   ".join(shown[i : i + 2]) for i in range(0, len(shown), 2))
 
 
 def _draw_cell(axes: Any, x: int, y: int, cell: HeatCell, fill: tuple[float, ...]) -> None:

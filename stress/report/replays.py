@@ -23,7 +23,7 @@ _MEASURES = {
     "liquidated_notional": "liquidated",
     "adl_notional": "deleveraged",
     "adl_share": "deleveraged ÷ liquidated",
-    "fund_used": "paid by the fund ÷ its balance",
+    "fund_used": "paid by the fund ÷ its balance at the start",
     "first_adl_after": "from the first liquidation to the first deleveraging",
 }
 

@@ -250,7 +250,8 @@ def _outcome(reading: Reading) -> Verdict:
         rows.append((f"{scenario.name}, {scenario.given}", *losses, closed, paid, *times))
         said.append(f"{scenario.name}: mutualised loss {losses[-1]}, paid by the fund {paid}, first ADL {times[1]}.")
         if reading.number(f"events_{reading.event}", scenario, reading.headline):
-            hit.append(scenario.name)
+            own = scenario.given.partition(", ")[2]
+            hit.append(f"{scenario.name} ({own})" if own else scenario.name)
     event = EVENTS[reading.event]
     headline = f"No {event}" if not hit else event if len(hit) == len(rows) else f"{event} only on {', '.join(hit)}"
     kind = "historical path" if reading.scenarios[0].kind == "replay" else "stated path"

@@ -81,7 +81,12 @@ def contagion(tmp_path_factory):
     study = read_document(CONFIGS / "studies/contagion.yaml").data
     kept = [shock for shock in study["scenarios"] if set(shock["shocks"]) <= {"BTC", "ETH"}]
     assert len(kept) == 4
-    smaller = {"book": {"kind": "synthetic", "accounts": 60}, "markets": ["BTC", "ETH"], "scenarios": kept, "paths": 64}
+    smaller = {
+        "book": {"kind": "synthetic", "accounts": 60},
+        "markets": ["BTC", "ETH"],
+        "scenarios": kept,
+        "paths": 128,
+    }
     whole = {name: str(CONFIGS / study[name]) for name in ("protocol", "market")}
     return report_of(study | whole | smaller | {"name": "contagion"}, tmp_path_factory.mktemp("contagion"))
 
@@ -126,7 +131,7 @@ def test_contagion_is_a_matrix_with_a_table_and_says_which_differences_may_be_ze
     done = browse(contagion, "--dump-dom")
     assert not re.findall(r"CONSOLE.*", done.stderr)
     text = done.stdout.replace("\xa0", " ")
-    for words in ("Contagion: cross against isolated margin", "liquidated notional, cross − isolated",
+    for words in ("Contagion: cross against isolated margin", "liquidated notional, isolated",
                   "in brackets and hatched: the interval includes zero", "Every pair of markets"):  # fmt: skip
         assert words in text
     # Two kinds of shock, two measures in three panels each.
