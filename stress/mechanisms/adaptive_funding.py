@@ -54,6 +54,10 @@ class AdaptiveFunding(MechanismParameters):
         return interval
 
 
+# A rate that has fallen to nothing keeps its sign: the venue leaves its smallest unit.
+SMALLEST = 1e-30
+
+
 @inlined
 def next_rate(saved, long, short, dt, increase, decrease, stable, low, largest, exponent):
     """Saved rate after `dt` (+ = longs pay), in the unit of `largest`; `long`, `short` in USD."""
@@ -64,7 +68,7 @@ def next_rate(saved, long, short, dt, increase, decrease, stable, low, largest, 
     if (saved > 0.0 and long > short) or (saved < 0.0 and long < short):
         grows = k > stable
         if k < low:
-            size = max(0.0, abs(saved) - decrease * dt)
+            size = max(SMALLEST, abs(saved) - decrease * dt)
             saved = size if saved > 0.0 else -size
     if grows:
         saved += (1.0 if long > short else -1.0) * k * increase * dt

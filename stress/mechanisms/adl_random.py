@@ -8,7 +8,8 @@ Formula      start = floor(u x rows of the market), u addressed by (adl_seed, pa
 Source       dYdX v4-chain, x/clob/keeper/deleveraging.go:138,254,461 @ 84d4664b: offsets from a pseudo-random start, not
              ranked (the documents say ranked); a pair is skipped where "bankruptcy prices do not overlap".
 Invariants   I1, I2, I5.
-Limits       the venue walks subaccounts of its store in their order; here rows stand in order of account. No limit on
+Limits       of a winner the walk asks only that it stays at or above zero (`overlaps`): one without other contracts may be left
+             so by either rule. The venue walks subaccounts of its store in their order; here rows stand in order of account. No limit on
              attempts per block of its own (attempts_per_block).
 """
 
@@ -47,6 +48,21 @@ class AdlRandom(MechanismParameters):
 def overlaps(equity, quantity, side, price, mark):
     """Tell whether a winner stays at or above zero when it closes against a bankrupt position of `side` at `price`."""
     return equity - quantity * side * (price - mark) >= -QUANTUM
+
+
+@inlined
+def may_update(equity, requirement, equity_after, requirement_after, initial_after):
+    """Tell whether an account may be left so: at its initial requirement, or no riskier than it was.
+
+    No riskier: maintenance does not rise, and equity / maintenance does not fall; without contracts, equity >= 0.
+    """
+    if equity_after >= initial_after - QUANTUM:
+        return True
+    if requirement_after > requirement:
+        return False
+    if requirement_after == 0.0:
+        return equity_after >= -QUANTUM
+    return equity_after * requirement >= (equity - QUANTUM) * requirement_after
 
 
 KEYS = round_keys(20261126, stream_of("adl_random"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from stress.kernels.margin import assess
 from stress.mechanisms import reward_trigger, skew_linear_margin, skew_pool
 from stress.peers.agreement import adapter
-from stress.peers.standing import venue_of
+from stress.peers.standing import venue_of, whole_quanta
 
 
 @adapter("synthetix_perps_v3", "account_margin")
@@ -28,10 +28,15 @@ def synthetix_account(inputs):
         prices,
         [(inputs["collateral_usd"], rows)],
         margin={"rule": "skew_linear_margin", "markets": rates},
-        trigger={"rule": "reward_trigger", "minimum_keeper_reward": reward, "maximum_keeper_reward": reward},
+        trigger={
+            "rule": "reward_trigger",
+            "minimum_keeper_reward": reward,
+            "maximum_keeper_reward": reward,
+            "keeper_reward_scaling": 1e300,  # the vector's reward is final
+        },
     )
     equity, requirement = assess(venue, 0, skew_linear_margin.maintenance)
-    due, _ = reward_trigger.flag(venue, 0, equity, requirement, 1)
+    due, _ = reward_trigger.flag(venue, 0, whole_quanta(equity), whole_quanta(requirement), 1)
     own = venue.rows[: len(rows)]
     profit = own["size"] * venue.markets["mark"][own["market"]] - own["entry_notional"]
     return {"pnl": profit.tolist(), "available_margin": float(equity), "liquidatable": bool(due)}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from stress.kernels import deleveraging
-from stress.kernels.ledger import equity
 from stress.kernels.margin import assess, bankruptcy_price
 from stress.kernels.venue import INSURANCE_FUND, MARKET_MAKERS, OUTSIDE_BOOK, POOL
 from stress.mechanisms import (
@@ -57,29 +56,35 @@ def dydx_deleverage(inputs):
         own_names, _, _, (cash, rows) = _account(side)
         accounts.append((cash, {names.index(own_names[place]): row for place, row in rows.items()}))
     layer = {"rule": "adl_random", "adl_price": inputs["price_mode"], "adl_when": "negative_equity"}
-    venue = venue_of(dict(zip(names, prices, strict=True)), accounts, margin=margin, waterfall=[layer])
+    rules: dict[str, Any] = {"margin": margin, "waterfall": [layer]}
+    venue = venue_of(dict(zip(names, prices, strict=True)), accounts, **rules)
+    venue.accounts[venue.traders + MARKET_MAKERS]["cash"] = 0.0  # nobody beside the two
     m = names.index(market)
-    r, w = (
-        next(
-            r
-            for r in range(venue.accounts[a]["row_start"], venue.accounts[a]["row_end"])
-            if venue.rows[r]["market"] == m
-        )
-        for a in (0, 1)
-    )
-    values = [assess(venue, a, open_interest_margin.maintenance) for a in (0, 1)]
-    bankruptcy = bankruptcy_price(venue, r, *values[0], open_interest_margin.maintenance)
+    r, w = (_row(venue, a, m) for a in (0, 1))
+    before = [assess(venue, a, open_interest_margin.maintenance) for a in (0, 1)]
+    bankruptcy = bankruptcy_price(venue, r, *before[0], open_interest_margin.maintenance)
     price = bankruptcy if inputs["price_mode"] == "bankruptcy" else venue.markets[m]["oracle"]
-    long = 1.0 if sizes[0] > 0.0 else -1.0
-    mark = venue.markets[m]["mark"]
-    if not all(
-        adl_random.overlaps(value, abs(delta), side, price, mark)
-        for (value, _), side in zip(values, (-long, long), strict=True)
-    ):
+    closed = 1.0 if sizes[0] > 0.0 else -1.0
+    # The engine deleverages who is below zero, all that both have in common, against who stays above; vectors also take
+    # other pairs, and less.
+    common = set.intersection(*({p["market"] for p in side["positions"]} for side in sides)) == {market}
+    bankrupt = before[0][0] < 0.0 < before[1][0] and inputs["price_mode"] == "bankruptcy"
+    stays = adl_random.overlaps(before[1][0], abs(delta), closed, price, venue.markets[m]["mark"])
+    if bankrupt and stays and common and abs(delta) == min(map(abs, sizes)):
+        round_of(**rules).play(venue, 1, True)  # the book has no depth: the order finds no taker
+    else:
+        deleveraging.deleverage(venue, r, w, abs(delta), price, bankruptcy, 1)
+    after = [assess(venue, a, open_interest_margin.maintenance) for a in (0, 1)]
+    initial = [assess(venue, a, open_interest_margin.initial)[1] for a in (0, 1)]
+    if not all(adl_random.may_update(*before[a], *after[a], initial[a]) for a in (0, 1)):
         raise Rejected("ErrFailedToUpdateSubaccounts")
-    deleveraging.deleverage(venue, r, w, abs(delta), price, bankruptcy, 1)
-    left = [equity(venue, a) - _worth(venue, a) for a in (0, 1)]
+    left = [after[a][0] - _worth(venue, a) for a in (0, 1)]
     return {"liquidated_usdc": float(left[0]), "offsetting_usdc": float(left[1])}
+
+
+def _row(venue, a, m):
+    rows = range(venue.accounts[a]["row_start"], venue.accounts[a]["row_end"])
+    return next(r for r in rows if venue.rows[r]["market"] == m)
 
 
 def _worth(venue, a):
@@ -99,9 +104,9 @@ def drift_liquidate_perp(inputs):
     """
     user, market, state = inputs["user"], inputs["market"], inputs["state"]
     price, buffer = market["oracle_price"], state["liquidation_margin_buffer"]
-    fee, most = market["liquidator_fee"], market["if_liquidation_fee"]
+    fee, most = market["liquidator_fee"], market.get("if_liquidation_fee", 0.0)
     rules: dict[str, Any] = {
-        "margin": drift_margin(market["margin_ratio_maintenance"], None, market["imf_factor"]),
+        "margin": drift_margin(market["margin_ratio_maintenance"], None, market.get("imf_factor", 0.0)),
         "trigger": {"rule": "buffered_trigger", "exit_buffer": buffer},
         "size": {
             "rule": "cover_to_buffer",
@@ -127,8 +132,8 @@ def drift_liquidate_perp(inputs):
     parts, _, play = round_of(**rules)
     account, row, held = venue.accounts[0], venue.rows[0], venue.markets[0]
     row["entry_notional"] = row["carry"] = -user["quote"]
-    bids, asks = abs(user["open_bids"]), abs(user["open_asks"])
-    asked, notional = size_premium_margin.with_orders(venue, 0, row["size"], price, bids, asks, user["open_orders"])
+    bids, asks, orders = (abs(user.get(name, 0)) for name in ("open_bids", "open_asks", "open_orders"))
+    asked, notional = size_premium_margin.with_orders(venue, 0, row["size"], price, bids, asks, orders)
     account["order_requirement"] = asked - parts.maintenance(venue, 0, row["size"], price)
     account["order_notional"] = notional - abs(row["size"]) * price
 
