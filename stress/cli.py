@@ -445,21 +445,21 @@ def calibrate(
         PriceData(file=file.name, blake2b=file_hash(file), markets=tuple(sorted(history.table["symbol"].unique())))
         for file, history in zip(prices, histories, strict=True)
     ]
-    model = calibration.calibrate(
+    fitted = calibration.calibrate(
         histories, kept, name=output.stem, data=data, markets=markets, replicates=replicates, seed=seed
     )
-    fitted = calibration.panel(histories, list(kept.markets), markets)
+    model = fitted.model
     if layer != "parametric":
-        model = calibration.with_hours(model, layer, fitted, repair or [])
+        model = calibration.with_hours(model, layer, fitted.panel, repair or [])
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(calibration.as_yaml(model), encoding="utf-8")
     assert model.calibration is not None  # it was just fitted
     for warning in model.calibration.warnings:
         print(f"warning {warning}")
     print(f"market  {output}")
-    found = calibration.compare(model, fitted, replicates=samples, seed=seed + 1)
+    found = calibration.compare(fitted.draws or (model,), fitted.panel, replicates=samples, seed=seed + 1)
     page = output.with_suffix(".html")
-    page.write_text(calibration.page(model, found), encoding="utf-8")
+    page.write_text(calibration.page(model, found, fitted.panel), encoding="utf-8")
     print(f"page    {page}")
 
 

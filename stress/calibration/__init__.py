@@ -1,24 +1,28 @@
-"""A market model fitted to price bars, and how well it does: data against paths simulated from the fit.
+"""A market model fitted to price bars, and how well it does: data against samples of the fit and of its challengers.
 
 fit          bars -> market file: what prices identify is fitted, the rest is kept from a template
-diagnostics  the same statistics of the data and of simulated samples of its length
-page         both on one page
+samples      hourly bars as long as the data: from paths of the fit, and from the data's own hours
+diagnostics  the same statistics of the data and of samples
+diagnosis    why an adverse excursion lies outside the fit's band
+page         all on one page
 """
 
-from stress.calibration.diagnostics import Comparison, compare, excursions_outside, sample_of
-from stress.calibration.fit import Panel, as_yaml, by_market, calibrate, panel, with_hours
+from stress.calibration.diagnosis import Diagnosis, diagnose
+from stress.calibration.diagnostics import Comparison, compare
+from stress.calibration.fit import Fitted, Panel, as_yaml, by_market, calibrate, panel, with_hours
 from stress.calibration.page import page
 
 __all__ = [
     "Comparison",
+    "Diagnosis",
+    "Fitted",
     "Panel",
     "as_yaml",
     "by_market",
     "calibrate",
     "compare",
-    "excursions_outside",
+    "diagnose",
     "page",
     "panel",
-    "sample_of",
     "with_hours",
 ]

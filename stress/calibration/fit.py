@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -72,6 +72,14 @@ class Evidence:
     def clusters(self) -> bool:
         """Whether there is slow volatility to speak of."""
         return self.states.sd > LEAST_SD
+
+
+class Fitted(NamedTuple):
+    """A market model fitted to a panel; draws: the model of each bootstrap replicate."""
+
+    model: MarketModel
+    panel: Panel
+    draws: tuple[MarketModel, ...]
 
 
 def by_market(history: PriceHistory) -> PriceHistory:
@@ -288,9 +296,11 @@ def _common(evidence: Evidence, template: MarketModel, weight: np.ndarray) -> tu
     returns, seen = evidence.panel.returns[:, 0], evidence.seen
     hours = np.flatnonzero(seen.common & seen.flags[:, 0])
     if evidence.chance is None or weight[hours].sum() < fitting.FEWEST:
-        if len(evidence.panel.markets) > 2 and kept:
+        if evidence.majors.sum() > 2 and kept:
             return kept.model_dump(), [f"{len(hours)} common jumps: jumps.common is kept from the template"]
-        return None, ["fewer than three markets: common jumps cannot be told from own ones; all jumps are own"]
+        return None, [
+            "fewer than three markets of a long history: common jumps cannot be told from own ones; all jumps are own"
+        ]
     threshold = fitting.THRESHOLD * evidence.level[:, 0] / evidence.jump_size
     usable = ~np.isnan(evidence.panel.returns).any(axis=1, where=evidence.majors) & ~np.isnan(threshold)
     exposure = fitting.expose(threshold[usable], evidence.jump_intensity[usable], weight[usable])
@@ -383,8 +393,8 @@ def calibrate(
     markets: Sequence[str] | None = None,
     replicates: int = REPLICATES,
     seed: int = 0,
-) -> MarketModel:
-    """Return the fitted market model; `markets` selects, default all that the files hold.
+) -> Fitted:
+    """Return the fitted market model with its bootstrap; `markets` selects, default all that the files hold.
 
     From the template: names of the regimes and their multiples of jumps and depth, depth, open interest, premium,
     whether jumps are compensated. A market that the template does not know gets the template's smallest depth
@@ -398,16 +408,22 @@ def calibrate(
         )
     evidence = observe(prices, template)
     fitted, warnings = estimate(evidence, template)
+    generator = np.random.default_rng([seed, 1])
+    replicas = [
+        estimate(evidence, template, weight, generator)[0]
+        for weight in blocks(len(prices.hours), MEAN_BLOCK, replicates, seed)
+    ]
     drawn: dict[str, list[float]] = {}
-    draws = np.random.default_rng([seed, 1])
-    for weight in blocks(len(prices.hours), MEAN_BLOCK, replicates, seed):
-        for key, value in flat(estimate(evidence, template, weight, draws)[0]).items():
+    for replica in replicas:
+        for key, value in flat(replica).items():
             drawn.setdefault(key, []).append(value)
     base = flat(fitted)
     errors = {
         key: float(np.std(drawn[key], ddof=1)) for key in base if len(drawn.get(key, ())) > 1 and np.std(drawn[key]) > 0
     }
-    return _assemble(evidence, template, fitted, errors, [*prices.warnings, *warnings], name, data, replicates)
+    whole = _assemble(evidence, template, fitted, errors, [*prices.warnings, *warnings], name, data, replicates)
+    draws = (_assemble(evidence, template, replica, {}, [], name, data, replicates) for replica in replicas)
+    return Fitted(whole, prices, tuple(draws))
 
 
 def _only(history: PriceHistory, markets: Sequence[str]) -> PriceHistory:

@@ -1,6 +1,8 @@
 """Calibration: a fit of simulated bars finds what they were drawn from; the command writes a market file and a page."""
 
 import dataclasses
+import itertools
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +11,15 @@ import pytest
 
 from stress import calibration
 from stress.calibration import states
-from stress.calibration.diagnostics import INSIDE, _excursions, _hourly, simulate, statistics
+from stress.calibration.diagnostics import adverse, excursions_of, statistics
 from stress.calibration.fit import blocks, flat
+from stress.calibration.samples import INSIDE, Sample, block_bootstrap, garch_fhs, hourly, paths
 from stress.cli import main
 from stress.config import load_market
 from stress.errors import PriceFileError, StudyError
 from stress.paths import regimes
 from stress.paths.replay import PriceHistory
+from stress.sources import read_prices
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 MARKETS = ("BTC", "ETH", "SOL", "XRP")
@@ -37,7 +41,7 @@ def quiet(model):
 
 def bars_of(model, hours, seed):
     """Simulated hourly bars as a price history, and as a table."""
-    sample = next(simulate(model, hours, seed))
+    sample = next(paths([model], hours, seed))
     times = pd.date_range("2024-01-01", periods=hours + 1, freq="1h", tz="UTC")
     frames = []
     for i, name in enumerate(model.markets):
@@ -56,17 +60,15 @@ def bars_of(model, hours, seed):
 @pytest.fixture(scope="module")
 def fitted(house):
     history = bars_of(house, 12_000, 3)
-    model = calibration.calibrate([history], house, name="again", data=[], replicates=10)
-    return history, model
+    return calibration.calibrate([history], house, name="again", data=[], replicates=10)
 
 
 def test_a_fit_of_simulated_bars_is_near_what_they_were_drawn_from(house, fitted):
-    history, model = fitted
-    returns = calibration.panel([history], MARKETS).returns
+    model, returns = fitted.model, fitted.panel.returns
     for i, name in enumerate(MARKETS):
         assert model.markets[name].volatility == pytest.approx(house.markets[name].volatility, rel=0.3)
         # Regimes and slow volatility trade places in a fit; what they give together must not move.
-        again = next(simulate(model, 12_000, 5)).returns[:, i]
+        again = next(paths([model], 12_000, 5)).returns[:, i]
         assert again.std() == pytest.approx(returns[:, i].std(), rel=0.25)
     assert model.correlation["ETH"]["BTC"] == pytest.approx(house.correlation["ETH"]["BTC"], abs=0.06)
     errors = model.calibration.standard_errors
@@ -75,7 +77,7 @@ def test_a_fit_of_simulated_bars_is_near_what_they_were_drawn_from(house, fitted
 
 
 def test_calm_is_as_common_as_it_was_simulated_though_volatility_moves_and_prices_jump(house, fitted):
-    _, model = fitted
+    model = fitted.model
     assert model.calibration.occupancy["calm"] == pytest.approx(house.regimes.stationary[0], abs=0.15)
 
 
@@ -83,7 +85,7 @@ def test_regimes_slow_volatility_and_weekdays_are_told_apart(house):
     hours = np.arange(40_000)
     weekday = hours // 24 % 7
     factor = np.array([1.1, 1.05, 1.0, 1.0, 1.0, 0.8, 0.9])
-    returns = next(simulate(quiet(house), len(hours), 8)).returns * factor[weekday][:, None]
+    returns = next(paths([quiet(house)], len(hours), 8)).returns * factor[weekday][:, None]
     found = states.Fit(returns, weekday, np.array([1.0, 1.8, 3.5]), house.regimes.matrix).read()
     np.testing.assert_allclose(found.chance.mean(axis=0), house.regimes.stationary, atol=0.03)
     np.testing.assert_allclose(found.multiples[1], house.regimes.values("volatility")[1], rtol=0.15)
@@ -95,64 +97,155 @@ def test_regimes_slow_volatility_and_weekdays_are_told_apart(house):
 
 def test_a_sample_without_regimes_has_none_of_them(house):
     one = house.model_copy(update={"regimes": regimes.Regimes()})
-    returns = next(simulate(quiet(one), 20_000, 4)).returns
+    returns = next(paths([quiet(one)], 20_000, 4)).returns
     found = states.Fit(returns, np.zeros(len(returns), int), np.array([1.0, 2.0, 4.0]), house.regimes.matrix).read()
     assert found.chance[:, 0].mean() > 0.97
 
 
 def test_what_prices_cannot_identify_comes_from_the_template(house, fitted):
-    _, model = fitted
+    model = fitted.model
     assert model.markets["SOL"].depth_usd == house.markets["SOL"].depth_usd
     assert model.depth == house.depth
     assert model.calibration.kept
 
 
 def test_the_file_of_a_fit_is_a_market_file(fitted, tmp_path):
-    _, model = fitted
+    model = fitted.model
     file = tmp_path / "again.yaml"
     file.write_text(calibration.as_yaml(model))
     assert flat(load_market(file).model_dump()) == pytest.approx(flat(model.model_dump()))
 
 
 def test_the_page_shows_data_of_the_fit_itself_inside_its_band(house, fitted):
-    history, model = fitted
-    panel = calibration.panel([history], MARKETS)
-    found = calibration.compare(house, panel, replicates=12, seed=9)
-    judged = [key for key in found.data if found.inside(key) is not None]
-    assert np.mean([found.inside(key) for key in judged]) > 0.6  # 90 % expected; statistics hang together
-    page = calibration.page(model, found)
+    found = calibration.compare([house], fitted.panel, replicates=12, seed=9)
+    for model in found.simulated:
+        inside = [found.inside(key, model) for key in found.data if found.inside(key, model) is not None]
+        assert np.mean(inside) > 0.5  # 90 % expected; statistics hang together, and challengers have no house
+    inside, judged = map(sum, zip(*(found.count(group) for group in ("moments", "tails", "excursions")), strict=True))
+    assert inside / judged > 0.6
+    page = calibration.page(fitted.model, found, fitted.panel)
     assert "http" not in page.replace("http://www.w3.org", "")
-    assert "Adverse excursions" in page
     assert "<script" not in page
+    assert "block bootstrap" in page
+    ids = re.findall(r' id="([^"]*)"', page)
+    assert len(ids) == len(set(ids))
+    assert page.count("<figure>") == page.count('role="img"')
+    assert page.count("<details>") + page.count("<details open>") >= 5  # the numbers of each figure
 
 
-def test_an_excursion_outside_the_band_is_said_with_its_reason(fitted):
-    history, model = fitted
-    panel = calibration.panel([history], MARKETS)
-    crash = dataclasses.replace(panel, low=np.where(np.arange(len(panel.low))[:, None] % 50 == 0, -0.5, panel.low))
-    found = calibration.compare(model, crash, replicates=3)
-    said = calibration.excursions_outside(found, ("BTC",))
-    assert any(line.startswith("BTC long, 1 h, 1 %: data 39.35%") and "rarer in the fit" in line for line in said)
-    assert "Which not, and why" in calibration.page(model, found)
+def test_the_band_holds_the_spread_of_the_parameter_draws(fitted):
+    wide = fitted.model.model_copy(update={"volatility": None, "wicks": None})
+
+    def times(factor):
+        markets = {n: m.model_copy(update={"volatility": factor * m.volatility}) for n, m in wide.markets.items()}
+        return wide.model_copy(update={"markets": markets})
+
+    key = ("moments", "volatility of hours", "BTC")
+    one, both = (
+        calibration.compare(models, fitted.panel, replicates=8, challengers=False).band(key)
+        for models in ([wide], [times(0.5), times(2.0)])
+    )
+    assert both[2] - both[0] > 3 * (one[2] - one[0])
+    assert len(fitted.draws) == 10
+    assert len({draw.markets["BTC"].volatility for draw in fitted.draws}) == 10
+
+
+def miss(fitted, change, key, **of):
+    """The diagnosis of one statistic after a change of the data, from few samples of the fit."""
+    panel = dataclasses.replace(fitted.panel, **change(fitted.panel))
+    found = calibration.compare([fitted.model], panel, replicates=6, challengers=False)
+    made = [one for one in calibration.diagnose(found, panel, ("BTC",)) if one.key == ("excursions", key, "BTC")]
+    assert made, found.band(("excursions", key, "BTC"))
+    return made[0], calibration.page(fitted.model, found, panel)
+
+
+def test_wicks_that_the_fit_lacks_are_named_as_what_happened_inside_hours(fitted):
+    often = np.arange(len(fitted.panel.low))[:, None] % 50 == 0
+    made, page = miss(fitted, lambda p: {"low": np.where(often, -0.5, p.low)}, "long, 1 h, 1 %")
+    assert made.data == pytest.approx(1 - np.exp(-0.5))
+    assert made.leading == "inside"
+    assert "highs and lows reached further" in made.words()
+    assert not made.crowded
+    assert "What lies outside, and why" in page
+
+
+def test_data_more_volatile_than_the_fit_are_named_so(fitted):
+    made, _ = miss(
+        fitted, lambda p: {"returns": 2 * p.returns, "high": 2 * p.high, "low": 2 * p.low}, "short, 24 h, 1 %"
+    )
+    assert made.leading == "volatility"
+    assert made.factors["volatility"] == pytest.approx(2, rel=0.3)
+    assert np.prod(list(made.factors.values())) == pytest.approx(made.ratio)
+    assert "volatility " in made.words()
+
+
+def test_one_crash_that_makes_a_quantile_is_dated_and_taken_out(fitted):
+    def crash(p):
+        low = p.low.copy()
+        low[5000:5024, 0] = -0.6
+        return {"low": low}
+
+    made, _ = miss(fitted, crash, "long, 4 h, 0.1 %")
+    assert made.crowded
+    assert made.window[0] <= str(fitted.panel.hours[5010].date()) <= made.window[1]
+    assert made.without < made.data
+    assert made.window[0] in made.words()
 
 
 def test_excursions_by_hand():
     x = np.log(np.array([100, 90, 95, 110.0]))
-    bars = calibration.diagnostics.Sample(
-        np.diff(x)[:, None], np.log([1.0, 1.1, 1.2])[:, None], np.log([0.8, 0.99, 0.98])[:, None]
-    )
-    down, up = _excursions(bars, 0, 1)
-    np.testing.assert_allclose(down, [-0.2, -0.01, -0.02])
-    down, up = _excursions(bars, 0, 2)
-    np.testing.assert_allclose(down, [min(0.8, 0.9 * 0.99) - 1, min(0.99, 95 / 90 * 0.98) - 1])
+    bars = np.diff(x), np.log([1.0, 1.1, 1.2]), np.log([0.8, 0.99, 0.98])
+    down, up = adverse(*bars, 1)
+    np.testing.assert_allclose(down, [0.2, 0.01, 0.02])
+    down, up = adverse(*bars, 2)
+    np.testing.assert_allclose(down, [1 - min(0.8, 0.9 * 0.99), 1 - min(0.99, 95 / 90 * 0.98)])
     np.testing.assert_allclose(up, [max(1.0, 0.9 * 1.1) - 1, max(1.1, 95 / 90 * 1.2) - 1])
+
+
+def test_excursions_of_real_bars_are_those_of_the_published_table(market_data):
+    table = pd.read_csv(market_data / "adverse_excursion_quantiles.csv").set_index(["sym", "h"])
+    history = calibration.by_market(read_prices(market_data / "binance_spot_1h.parquet"))
+    panel = calibration.panel([history], MARKETS[:3], MARKETS[:3])
+    since = panel.hours > pd.Timestamp("2020-10-15", tz="UTC")
+    for i, market in enumerate(panel.markets):
+        found = excursions_of(panel.returns[since, i], panel.high[since, i], panel.low[since, i])
+        for horizon in (1, 4, 24):
+            for column, side, sign in (("L", "long", -1), ("S", "short", 1)):
+                for level in (1, 0.1):
+                    value = 100 * sign * found["excursions", f"{side}, {horizon} h, {level:g} %"]
+                    assert value == pytest.approx(table.loc[(market, horizon), f"{column}{level:g}%"], rel=0.01)
+
+
+def test_a_block_bootstrap_draws_rows_as_they_were(fitted):
+    panel, sample = fitted.panel, next(block_bootstrap(fitted.panel, 4))
+    again = next(block_bootstrap(panel, 4))
+    np.testing.assert_array_equal(sample.returns, again.returns)
+    rows = {row.tobytes() for row in np.concatenate([panel.returns, panel.low], axis=1)}
+    assert all(row.tobytes() in rows for row in np.concatenate([sample.returns, sample.low], axis=1))
+    follows = {panel.returns[t].tobytes(): panel.returns[t + 1].tobytes() for t in range(len(panel.returns) - 1)}
+    runs = [follows.get(a.tobytes()) == b.tobytes() for a, b in itertools.pairwise(sample.returns)]
+    assert np.mean(runs) == pytest.approx(1 - 1 / 336, abs=0.003)
+
+
+def test_garch_residuals_make_volatility_of_the_data_and_leave_holes_where_they_were(fitted):
+    returns = fitted.panel.returns.copy()
+    returns[:6000, 3] = np.nan
+    panel = dataclasses.replace(fitted.panel, returns=returns)
+    drawn = [sample for sample, _ in zip(garch_fhs(panel, 4), range(9), strict=False)]  # more than one batch
+    assert drawn[0].returns.shape == returns.shape
+    spread = np.array([np.nanstd(sample.returns, axis=0) for sample in drawn]).mean(axis=0)
+    np.testing.assert_allclose(spread, np.nanstd(returns, axis=0), rtol=0.3)
+    assert np.mean([np.isnan(sample.returns[:, 3]).mean() for sample in drawn]) == pytest.approx(0.5, abs=0.15)
+    assert all((sample.low[np.isfinite(sample.low)] <= 1e-12).all() for sample in drawn)
+    found = [statistics(sample, panel.markets)["clustering", "|r| at 1 h", "BTC"] for sample in drawn]
+    assert np.mean(found) > 0.03
 
 
 def test_extremes_between_steps_are_those_of_the_motion():
     draws = np.random.default_rng(4)
     hours, inside, sigma = 400, 600, 0.01
     fine = np.concatenate([[0.0], np.cumsum(draws.standard_normal(hours * inside) * sigma / np.sqrt(inside))])
-    coarse = _hourly(fine[:: inside // INSIDE][:, None])
+    coarse = hourly(fine[:: inside // INSIDE][:, None])
     true = fine[1:].reshape(hours, inside).min(axis=1) - fine[:-1:inside]
     # The fine walk has its own 0.5826 sigma sqrt(step) to the motion.
     assert coarse.low.mean() == pytest.approx(true.mean() - 0.5826 * sigma / np.sqrt(inside), rel=0.03)
@@ -161,7 +254,7 @@ def test_extremes_between_steps_are_those_of_the_motion():
 def test_statistics_of_a_random_walk():
     draws = np.random.default_rng(5)
     r = 0.01 * draws.standard_normal((20_000, 2))
-    found = statistics(calibration.diagnostics.Sample(r, np.abs(r), -np.abs(r)), ("A", "B"))
+    found = statistics(Sample(r, np.abs(r), -np.abs(r)), ("A", "B"))
     assert found[("moments", "volatility of hours", "A")] == pytest.approx(0.01 * np.sqrt(8760), rel=0.02)
     assert abs(found[("moments", "excess kurtosis", "A")]) < 0.15
     assert abs(found[("clustering", "|r| at 24 h", "A")]) < 0.03
