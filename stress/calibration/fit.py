@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import yaml
+from scipy.stats import gamma, rankdata
 
 from stress.calibration.states import LEAST_SD, Fit, States
 from stress.errors import PriceFileError, StudyError, did_you_mean
@@ -422,8 +423,37 @@ def calibrate(
         key: float(np.std(drawn[key], ddof=1)) for key in base if len(drawn.get(key, ())) > 1 and np.std(drawn[key]) > 0
     }
     whole = _assemble(evidence, template, fitted, errors, [*prices.warnings, *warnings], name, data, replicates)
+    chains = _chains(
+        fitted["regimes"]["hourly_transition"], [r["regimes"]["hourly_transition"] for r in replicas], prices
+    )
+    for replica, chain in zip(replicas, chains, strict=True):
+        replica["regimes"]["hourly_transition"] = chain.tolist()
     draws = (_assemble(evidence, template, replica, {}, [], name, data, replicates) for replica in replicas)
     return Fitted(whole, prices, tuple(draws))
+
+
+def _chains(whole: list[list[float]], moved: list[list[list[float]]], data: Panel) -> np.ndarray:
+    """Return the hourly chain of each replicate, (replicates, S, S), from chances moved to first order.
+
+    Those may be negative where an event was seen once or twice. A replicate takes the quantile, at its rank, of the Gamma law
+    with the mean and the deviation of the chance; no state is left more rarely than once in the span of the data.
+    """
+    mean, first = np.array(whole), np.array(moved)
+    chains = np.tile(mean, (len(first), 1, 1))
+    away = ~np.eye(len(mean), dtype=bool)
+    deviation = first.std(axis=0, ddof=1) if len(first) > 1 else np.zeros_like(mean)
+    for i, j in zip(*np.nonzero(away & (deviation > 0) & (mean > 0)), strict=True):
+        rank = (rankdata(first[:, i, j]) - 0.5) / len(first)
+        chains[:, i, j] = gamma.ppf(rank, (mean[i, j] / deviation[i, j]) ** 2, scale=deviation[i, j] ** 2 / mean[i, j])
+    for i in range(len(mean)):
+        left = chains[:, i] * away[i]
+        total = left.sum(axis=1)
+        if len(mean) > 1:
+            left[total < 1 / len(data.hours)] = mean[i] * away[i] / mean[i][away[i]].sum() / len(data.hours)
+            left /= np.maximum(left.sum(axis=1, keepdims=True) / 0.5, 1.0)
+        chains[:, i] = left
+        chains[:, i, i] = 1 - left.sum(axis=1)
+    return chains
 
 
 def _only(history: PriceHistory, markets: Sequence[str]) -> PriceHistory:

@@ -12,7 +12,7 @@ import pytest
 from stress import calibration
 from stress.calibration import states
 from stress.calibration.diagnostics import adverse, excursions_of, statistics
-from stress.calibration.fit import blocks, flat
+from stress.calibration.fit import _chains, blocks, flat
 from stress.calibration.samples import INSIDE, Sample, block_bootstrap, garch_fhs, hourly, paths
 from stress.cli import main
 from stress.config import load_market
@@ -296,3 +296,20 @@ def test_bars_that_cannot_be_fitted_are_refused(house, change, error, key):
         calibration.calibrate([PriceHistory("x", change(history.table), bar, 0)], house, name="x", data=[])
     assert refused.value.key == key
     assert refused.value.fix
+
+
+def test_chains_of_replicates_are_chains_though_their_chances_were_moved_below_zero(fitted):
+    draws = np.random.default_rng(3)
+    whole = np.array([[0.99, 0.01, 0.0], [0.04, 0.95, 0.01], [0.0, 0.1, 0.9]])
+    moved = np.tile(whole, (400, 1, 1))
+    moved[:, 0, 1] *= 1 + 0.5 * draws.standard_normal(400)
+    moved[:, 2, 1] *= 1 + 1.5 * draws.standard_normal(400)
+    assert (moved < 0).any()
+    chains = _chains(whole.tolist(), moved.tolist(), fitted.panel)
+    assert (chains >= 0).all()
+    np.testing.assert_allclose(chains.sum(axis=2), 1)
+    assert (chains[:, 2, 2] < 1).all()
+    for i, j in ((0, 1), (2, 1)):
+        assert chains[:, i, j].mean() == pytest.approx(whole[i, j], rel=0.1)
+    assert chains[:, 0, 1].std() == pytest.approx(0.005, rel=0.1)
+    assert np.corrcoef(chains[:, 0, 1], moved[:, 0, 1])[0, 1] > 0.95  # the replicate keeps its place
