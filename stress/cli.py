@@ -498,7 +498,7 @@ def replay(
     time_compression: History runs this much faster.
     volatility_to: MARKET=0.6: rescale a market of history to a yearly volatility.
     offset: Start history this much later (or earlier, -6h); one run each.
-    map: MARKET=ASSET: a market takes the moves of an asset of the event.
+    map: MARKET=ASSET: a market takes the moves of an asset of the event; MARKET=ASSET*1.4: that multiple of its log moves.
     anchors: Use the anchors even where history is there.
     study_only: Write the study file and stop.
     configs: Folder with protocols, markets and scenarios.
@@ -513,11 +513,17 @@ def replay(
     changes = {
         "severity": severity,
         "time_compression": time_compression,
-        "volatility_to": {name: float(value) for name, value in _pairs(volatility_to, "--volatility-to").items()},
+        "volatility_to": {
+            name: _positive(value, "--volatility-to")
+            for name, value in _pairs(volatility_to, "--volatility-to").items()
+        },
         "offset": offset,
     }
+    mapped = {name: asset.partition("*") for name, asset in _pairs(map, "--map").items()}
     asked = config.Replay(
-        protocol, market, None if markets is None else tuple(markets), accounts, impact_share, _pairs(map, "--map"),
+        protocol, market, None if markets is None else tuple(markets), accounts, impact_share,
+        {name: asset for name, (asset, _, _) in mapped.items()},
+        {name: _positive(beta, "--map") for name, (_, sign, beta) in mapped.items() if sign},
         {key: value for key, value in changes.items() if value}, anchors,
     )  # fmt: skip
     values, said = config.replay_study(event, asked, configs=configs, market_data=data_folder(market_data))
@@ -527,6 +533,16 @@ def replay(
     print(f"study   {file} ({said})")
     if not study_only:
         run(file, results=results, market_data=market_data)
+
+
+def _positive(text: str, option: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise StudyError("is a number above 0", key=option, value=text, fix="write it as 0.6 or 1.4")
+    return value
 
 
 def _text(file: Path, option: str) -> str:

@@ -38,6 +38,7 @@ class Replay:
     accounts: int = 1000
     impact_share: tuple[float, ...] | None = None  # None: 0 and the venue's share of flow
     map: Mapping[str, str] = field(default_factory=dict)
+    betas: Mapping[str, float] = field(default_factory=dict)  # of mapped markets: multiples of the asset's log moves
     transforms: Mapping[str, Any] = field(default_factory=dict)
     anchors_only: bool = False
 
@@ -81,10 +82,10 @@ def replay_study(name: str, asked: Replay, *, configs: Path, market_data: Path |
     markets = [m for m in (asked.markets or able) if mapping.get(m, m) in event.anchors]
     history = None if asked.anchors_only else _history(event, market_data)
     if history is None:
-        if asked.transforms:
+        if asked.transforms or asked.betas:
             raise StudyError(
                 "changes history, and there is none here",
-                key="--" + next(iter(asked.transforms)).replace("_", "-"),
+                key="--" + next(iter(asked.transforms), "map").replace("_", "-"),
                 fix=f"give a folder with {_wanted(event)} as --market-data, or leave it out",
             )
         markets += [m for m in (asked.markets or able) if m not in markets and event.others != "refuse"]
@@ -110,7 +111,9 @@ def replay_study(name: str, asked: Replay, *, configs: Path, market_data: Path |
                 "longest_hold": format_duration(event.history.longest_hold),
                 "on_bad_print": event.history.on_bad_print,
                 **({"realised": [_told(fact, event) for fact in event.realised]} if event.realised else {}),
-                **({"map": {m: mapping[m] for m in markets if m in mapping}} if asked.map else {}),
+                **(
+                    {"map": {m: _mapped(m, mapping, asked.betas) for m in markets if m in mapping}} if asked.map else {}
+                ),
                 **asked.transforms,
             }
         ]
@@ -138,6 +141,10 @@ def replay_study(name: str, asked: Replay, *, configs: Path, market_data: Path |
         "seed": SEED,
     }
     return values, said
+
+
+def _mapped(market: str, mapping: Mapping[str, str], betas: Mapping[str, float]) -> Any:
+    return {"source": mapping[market], "beta": betas[market]} if market in betas else mapping[market]
 
 
 def _told(fact: Realised, event: AnchorScenario) -> dict[str, Any]:

@@ -85,6 +85,9 @@ def test_history_is_taken_where_the_user_has_it_with_the_transforms(tmp_path):
     (scenario,) = study.scenarios
     assert (scenario.severity, scenario.time_compression, study.horizon) == (1.5, 2.0, 12 * 3600)
     assert [float(t) for t in scenario.offset] == [0, 6 * 3600]
+    asked = Replay(map={"SOL": "ETH"}, betas={"SOL": 1.4}, markets=("BTC", "SOL"))
+    mapped, _ = study_of(tmp_path, "2020-03-12", asked, data)
+    assert (mapped.markets, mapped.scenarios[0].source_of("SOL").beta) == (("BTC", "SOL"), 1.4)
     anchored, said = study_of(tmp_path, "2020-03-12", Replay(anchors_only=True), data)
     assert "--anchors" in said
     assert anchored.scenarios[0].kind == "anchors"
@@ -101,6 +104,7 @@ def test_a_market_takes_the_moves_that_a_user_maps(tmp_path):
     [
         ("2020-03-13", Replay(), "EVENT"),
         ("2020-03-12", Replay(transforms={"severity": 2.0}), "--severity"),
+        ("2020-03-12", Replay(map={"SOL": "ETH"}, betas={"SOL": 1.4}), "--map"),
         ("2020-03-12", Replay(markets=("BTCC",)), "--markets"),
         ("2020-03-12", Replay(map={"BTCC": "ETH"}), "--map"),
     ],
@@ -127,5 +131,9 @@ def test_the_command_lists_events_and_writes_the_study(tmp_path, capsys):
         main(["replay", "2021-05-19", "--market-data", str(tmp_path / "nowhere"), "--configs", str(CONFIGS)])
     said = capsys.readouterr().err
     assert re.search(r"--market-data = '.*nowhere'", said)
+    for wrong in (["--map", "SOL=ETH*many"], ["--volatility-to", "BTC=-1"]):
+        with pytest.raises(SystemExit, match="2"):
+            main(["replay", "2021-05-19", *wrong, "--configs", str(CONFIGS), "--results", str(tmp_path)])
+        assert "is a number above 0" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
         main(["replay", "2021-05-19", "--map", "SOL", "--configs", str(CONFIGS), "--results", str(tmp_path)])
