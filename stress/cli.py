@@ -414,6 +414,7 @@ def calibrate(
     replicates: int = 100,
     samples: int = 40,
     layer: str = "parametric",
+    depth: Annotated[list[Path] | None, cyclopts.Parameter(consume_multiple=True)] = None,
     seed: int = 0,
 ) -> None:
     """Fit a market file to hourly price bars, and write a page that holds the data against the fit.
@@ -429,12 +430,13 @@ def calibrate(
     samples: Simulated samples behind the bands of the page.
     layer: parametric; or block_bootstrap, garch_fhs: paths are drawn from the hours of the one price file, which a study
         then looks for in --market-data.
+    depth: Files of depth samples (USD within 1 % of the mid, both sides): depth.phi and depth_usd are fitted to them.
     seed: Key of bootstrap and simulation.
     """
     from stress import calibration, config, observations
     from stress.paths import PriceData
     from stress.provenance import file_hash
-    from stress.sources import read_prices
+    from stress.sources import read, read_prices
 
     if output.suffix not in (".yaml", ".yml"):
         raise StudyError("a market file ends in .yaml", key="--output", value=str(output))
@@ -445,8 +447,20 @@ def calibrate(
         PriceData(file=file.name, blake2b=file_hash(file), markets=tuple(sorted(history.table["symbol"].unique())))
         for file, history in zip(prices, histories, strict=True)
     ]
+    measured = []
+    for file in depth or []:
+        seen = read(file)
+        observations.refuse(seen, observations.find(seen), {})
+        measured.append(calibration.by_hour(seen, file_hash(file)))
     fitted = calibration.calibrate(
-        histories, kept, name=output.stem, data=data, markets=markets, replicates=replicates, seed=seed
+        histories,
+        kept,
+        name=output.stem,
+        data=data,
+        samples=measured,
+        markets=markets,
+        replicates=replicates,
+        seed=seed,
     )
     model = fitted.model
     if layer != "parametric":

@@ -18,10 +18,23 @@ import pandas as pd
 import yaml
 from scipy.stats import gamma, rankdata
 
+from stress.calibration.depth_samples import CALM_AFTER_JUMP, DepthSamples
+from stress.calibration.depth_samples import FEWEST_HOURS as FEWEST_DEPTH_HOURS
 from stress.calibration.states import LEAST_SD, Fit, States
 from stress.errors import PriceFileError, StudyError, did_you_mean
 from stress.observations import market_of
-from stress.paths import Calibration, MarketModel, PriceData, diffusion, regimes, resampled, seasonality, wicks
+from stress.paths import (
+    Calibration,
+    DepthData,
+    MarketModel,
+    PriceData,
+    depth,
+    diffusion,
+    regimes,
+    resampled,
+    seasonality,
+    wicks,
+)
 from stress.paths.jumps import fitting
 from stress.paths.replay import BAD_PRINT_FACTOR, PriceHistory
 
@@ -68,6 +81,7 @@ class Evidence:
     correlation: np.ndarray  # (m, m) of diffusive returns in the first regime
     chance: np.ndarray | None  # selection of common jumps, None without one
     beyond: np.ndarray  # (n, m, 2) how far low and high reach beyond the body, in local standard deviations
+    log_depth: np.ndarray | None  # (n, m) ln USD over its regime's depth, NaN where unknown or after a jump
 
     @property
     def clusters(self) -> bool:
@@ -177,7 +191,7 @@ def _bars(rows: pd.DataFrame) -> tuple[pd.Series, int, int]:
     return close.mask(off), missing, int(off.sum())
 
 
-def observe(data: Panel, template: MarketModel) -> Evidence:
+def observe(data: Panel, template: MarketModel, samples: Sequence[DepthSamples] = ()) -> Evidence:
     """Find seasonality, states, local levels and flags, each refined once with the flags of the first pass."""
     returns, count = data.returns, len(data.markets)
     present = (~np.isnan(returns)).sum(axis=0)
@@ -211,6 +225,7 @@ def observe(data: Panel, template: MarketModel) -> Evidence:
         data, majors, fit, states, hour, _power(unseen, level / of_day[:, None]),
         template.regimes.values("jump_size")[state], template.regimes.values("jump_intensity")[state],
         level, seen, calm, correlation, chance, wicks.excess(returns, data.high, data.low, level),
+        _log_depth(data, samples, seen, states.chance @ np.log(template.regimes.values("depth"))),
     )  # fmt: skip
 
 
@@ -225,6 +240,19 @@ def _level(returns: np.ndarray, common: np.ndarray) -> np.ndarray:
     products = pd.DataFrame(diffusion.bipower(np.clip(plain, -4 * typical, 4 * typical)))
     local = products.rolling(LEVEL_WINDOW, center=True, min_periods=24).mean()
     return np.sqrt(local.ffill().bfill().to_numpy()) * scale
+
+
+def _log_depth(
+    data: Panel, samples: Sequence[DepthSamples], seen: fitting.Seen, regime: np.ndarray
+) -> np.ndarray | None:
+    """Return ln depth (n, m) over its regime's, ln (n,); markets with too few hours, and hours after jumps, are left out."""
+    if not samples:
+        return None
+    table = pd.concat([one.log_depth for one in samples]).groupby(level=0).median()
+    values = table.reindex(index=data.hours, columns=list(data.markets)).to_numpy() - regime[:, None]
+    jumped = pd.DataFrame(seen.flags.astype(float)).rolling(CALM_AFTER_JUMP + 1, min_periods=1).max().to_numpy() > 0
+    values = np.where(jumped, np.nan, values)
+    return np.where(np.isfinite(values).sum(axis=0) >= FEWEST_DEPTH_HOURS, values, np.nan)
 
 
 def _power(returns: np.ndarray, level: np.ndarray) -> np.ndarray:
@@ -253,6 +281,8 @@ def estimate(
     hours_of_day = seasonality.fit_hours(evidence.power, evidence.hour, weight)
     common, said = _common(evidence, template, weight)
     warnings += said
+    phi, calm_depth, said = _depth(evidence, found, template, weight)
+    warnings += said
     common_wicks, of_markets, said = _wicks(evidence, template, weight)
     warnings += said
     markets = {}
@@ -272,6 +302,8 @@ def estimate(
             "own_jumps": own,
             **of_markets[name],
         }
+        if name in calm_depth:
+            markets[name]["depth_usd"] = calm_depth[name]
     return {
         "markets": markets,
         "correlation": {
@@ -288,7 +320,30 @@ def estimate(
         "seasonality": {"hours": hours_of_day.tolist(), "weekdays": found.weekdays.tolist()},
         "jumps": {"common": common},
         "wicks": common_wicks,
+        "depth": None if phi is None else {"phi": phi},
     }, warnings
+
+
+def _depth(
+    evidence: Evidence, found: States, template: MarketModel, weight: np.ndarray
+) -> tuple[float | None, dict[str, float], list[str]]:
+    """Return phi (None where it is the template's), depth at calm median volatility by market in USD, and warnings."""
+    values, names = evidence.log_depth, evidence.panel.markets
+    if values is None:
+        return None, {}, []
+    known = np.isfinite(values).any(axis=0)
+    few = [name for name, enough in zip(names, known, strict=True) if not enough]
+    warnings = []
+    if few:
+        said = f"fewer than {FEWEST_DEPTH_HOURS} hours of depth beside returns; depth_usd is kept from the template"
+        warnings.append(f"{', '.join(few)}: {said}")
+    if not known.any() or template.depth is None:
+        return None, {}, [*warnings, "depth.phi is kept from the template: no market has depth enough to fit it"]
+    phi, level = depth.fit_elasticity(values[:, known], found.log_volatility, weight)
+    calm = dict(zip(np.array(names)[known].tolist(), np.exp(level).tolist(), strict=True))
+    if phi < 0:
+        warnings.append(f"depth rises with volatility in these samples (phi = {phi:.2f}); depth.phi is 0")
+    return max(phi, 0.0), calm, warnings
 
 
 def _common(evidence: Evidence, template: MarketModel, weight: np.ndarray) -> tuple[dict[str, Any] | None, list[str]]:
@@ -391,6 +446,7 @@ def calibrate(
     *,
     name: str,
     data: Sequence[PriceData],
+    samples: Sequence[DepthSamples] = (),
     markets: Sequence[str] | None = None,
     replicates: int = REPLICATES,
     seed: int = 0,
@@ -399,7 +455,7 @@ def calibrate(
 
     From the template: names of the regimes and their multiples of jumps and depth, depth, open interest, premium,
     whether jumps are compensated. A market that the template does not know gets the template's smallest depth
-    and open interest, and a warning.
+    and open interest, and a warning. samples : of depth, to which phi and calm depth are fitted.
     """
     prices = panel(histories, list(template.markets), markets)
     absent = [market for market in markets or () if market not in prices.markets]
@@ -407,7 +463,7 @@ def calibrate(
         raise StudyError(
             "is in no price file", key="markets", value=absent[0], fix=did_you_mean(absent[0], prices.markets)
         )
-    evidence = observe(prices, template)
+    evidence = observe(prices, template, samples)
     fitted, warnings = estimate(evidence, template)
     generator = np.random.default_rng([seed, 1])
     replicas = [
@@ -422,13 +478,15 @@ def calibrate(
     errors = {
         key: float(np.std(drawn[key], ddof=1)) for key in base if len(drawn.get(key, ())) > 1 and np.std(drawn[key]) > 0
     }
-    whole = _assemble(evidence, template, fitted, errors, [*prices.warnings, *warnings], name, data, replicates)
+    whole = _assemble(
+        evidence, template, fitted, errors, [*prices.warnings, *warnings], name, data, samples, replicates
+    )
     chains = _chains(
         fitted["regimes"]["hourly_transition"], [r["regimes"]["hourly_transition"] for r in replicas], prices
     )
     for replica, chain in zip(replicas, chains, strict=True):
         replica["regimes"]["hourly_transition"] = chain.tolist()
-    draws = (_assemble(evidence, template, replica, {}, [], name, data, replicates) for replica in replicas)
+    draws = (_assemble(evidence, template, replica, {}, [], name, data, samples, replicates) for replica in replicas)
     return Fitted(whole, prices, tuple(draws))
 
 
@@ -461,14 +519,13 @@ def _only(history: PriceHistory, markets: Sequence[str]) -> PriceHistory:
     return PriceHistory(history.file, table, history.bar, history.out_of_order)
 
 
+KEPT_DEPTH = ("depth.jump_sensitivity", "depth.half_life", "depth.sd", "depth.floor")
 KEPT = (
-    "markets.*.depth_usd",
     "markets.*.open_interest_usd",
     "regimes.states.*.depth",
     "regimes.states.*.jump_intensity",
     "regimes.states.*.jump_size",
     "wicks.half_life",
-    "depth",
     "premium",
 )
 
@@ -481,6 +538,7 @@ def _assemble(
     warnings: list[str],
     name: str,
     data: Sequence[PriceData],
+    samples: Sequence[DepthSamples],
     replicates: int,
 ) -> MarketModel:
     """Put the fitted numbers and the template's together."""
@@ -488,7 +546,8 @@ def _assemble(
     smallest = min(template.markets.values(), key=lambda market: market.depth_usd)
     for market, values in fitted["markets"].items():
         kept = template.markets.get(market, smallest)
-        values["depth_usd"], values["open_interest_usd"] = kept.depth_usd, kept.open_interest_usd
+        values.setdefault("depth_usd", kept.depth_usd)
+        values["open_interest_usd"] = kept.open_interest_usd
         if kept is smallest and market not in template.markets:
             warnings.append(
                 f"{market}: unknown to the template; depth and open interest are those of its smallest market"
@@ -501,7 +560,10 @@ def _assemble(
         both = ~np.isnan(prices.returns[:, i]) & ~np.isnan(prices.squared_range[:, i])
         parkinson = prices.squared_range[both, i].mean() / (4 * np.log(2))
         ratios[market] = float(np.sqrt(parkinson / (prices.returns[both, i] ** 2).mean()))
-    slow = fitted["volatility"]
+    slow, elastic = fitted["volatility"], fitted["depth"]
+    for one in samples:
+        for market, count in one.cut.items():
+            warnings.append(f"{market}: {count} depth samples of {one.data.file} end before 1 % of the mid; left out")
     years = len(prices.hours) / 8760
     occupancy = evidence.states.chance.mean(axis=0)
     for state, share in zip(template.regimes.states, occupancy, strict=True):
@@ -520,7 +582,7 @@ def _assemble(
             "seasonality": fitted["seasonality"],
             "jumps": {**template.jumps.model_dump(exclude={"common"}), **fitted["jumps"]},
             "wicks": {**(template.wicks or wicks.Wicks()).model_dump(), **fitted["wicks"]},
-            "depth": template.depth,
+            "depth": template.depth and {**template.depth.model_dump(), **(elastic or {})},
             "premium": template.premium,
             "sources": [source for source in template.sources if _is_kept(source.of)],
             "calibration": Calibration(
@@ -531,15 +593,28 @@ def _assemble(
                     for market, count in zip(prices.markets, (~np.isnan(prices.returns)).sum(axis=0), strict=True)
                 },
                 template=template.name,
-                kept=KEPT,
+                kept=(*KEPT, *(KEPT_DEPTH if elastic else ("markets.*.depth_usd", "depth"))),
                 occupancy=dict(zip(template.regimes.states, occupancy.tolist(), strict=True)),
                 wicks=ratios,
                 co_jumps=_co_jumps(evidence),
+                depth=_depth_data(evidence, samples),
                 bootstrap=f"stationary block bootstrap, mean block {MEAN_BLOCK} h, {replicates} replicates",
                 standard_errors=errors,
                 warnings=tuple(warnings),
             ),
         }
+    )
+
+
+def _depth_data(evidence: Evidence, samples: Sequence[DepthSamples]) -> DepthData | None:
+    if evidence.log_depth is None:
+        return None
+    hours = pd.concat([one.log_depth for one in samples]).index
+    counts = np.isfinite(evidence.log_depth).sum(axis=0)
+    return DepthData(
+        data=tuple(one.data for one in samples),
+        span=(hours.min().isoformat(), hours.max().isoformat()),
+        hours={name: int(count) for name, count in zip(evidence.panel.markets, counts, strict=True) if count},
     )
 
 

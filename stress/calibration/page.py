@@ -225,6 +225,7 @@ def _fitted(model: MarketModel) -> str:
             _regimes(model),
             _parameters(model),
             _wicks(model),
+            _depth(model),
             f"<p>Standard errors: {_safe(facts.bootstrap)}. From template {_safe(facts.template)} (prices cannot identify them): "
             f"{_safe(', '.join(facts.kept))}.</p>",
             _list("Warnings", facts.warnings),
@@ -385,6 +386,20 @@ def _regimes(model: MarketModel) -> str:
         week = ", ".join(f"{name} {factor:.2f}" for name, factor in zip(names, model.seasonality.weekdays, strict=True))
         season = f"<p class='soft'>Volatility by hour of the day (UTC), mean square 1: {day}. By weekday: {week}.</p>"
     return _table(head, rows, "Regimes") + jumps + season
+
+
+def _depth(model: MarketModel) -> str:
+    facts = model.calibration
+    if facts is None or facts.depth is None:
+        return ""
+    read = facts.depth
+    files = ", ".join(f"{one.file} (BLAKE2b {one.blake2b})" for one in read.data)
+    about = f"{_safe(files)}, {read.span[0][:16]} to {read.span[1][:16]}"
+    if model.depth is None or "depth.phi" not in facts.standard_errors:
+        return f"<p>Depth: {about}: too short a sample for its relation to volatility; the template's is kept.</p>"
+    levels = ", ".join(f"{name} {model.markets[name].depth_usd / 1e6:.3g} m" for name in read.hours)
+    phi = _with_error(model.depth.phi, facts.standard_errors["depth.phi"])
+    return f"<p>Depth falls as volatility to the power {phi}; within 1 %, one side, in calm markets (USD): {levels}. {about}.</p>"
 
 
 def _list(title: str, lines: Sequence[str]) -> str:

@@ -120,6 +120,7 @@ class States(NamedTuple):
     weekdays (7,) from Monday, chance (n, S) and power (n,).
 
     half_life : hours. sd : of v. power : mean square of volatility over its calm median, given all hours.
+    log_volatility : (n,) expected ln m + v, given all hours.
     """
 
     multiples: np.ndarray
@@ -129,6 +130,7 @@ class States(NamedTuple):
     weekdays: np.ndarray
     chance: np.ndarray
     power: np.ndarray
+    log_volatility: np.ndarray
 
 
 class _Parameters(NamedTuple):
@@ -296,6 +298,7 @@ class Fit:
             np.sqrt(np.exp(p.weekdays) / np.exp(p.weekdays).mean()),
             chance[of_hour],
             power[of_hour],
+            0.5 * (chance * (p.offset - p.offset[0] + x)).sum(axis=1)[of_hour],
         )
 
 

@@ -73,13 +73,22 @@ class PriceData(BaseModel):
     markets: tuple[str, ...]
 
 
+class DepthData(BaseModel):
+    """Depth samples that a calibration read: files, first and last hour (UTC), and hours behind the fit by market."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    data: tuple[PriceData, ...]
+    span: tuple[str, str]
+    hours: dict[str, int]
+
+
 class Calibration(BaseModel):
     """Where fitted parameters come from and how sure they are; no path depends on it.
 
     span : first and last hour, UTC. hours : number of returns of each market. standard_errors : by key, from
     `bootstrap`. kept : keys that prices cannot identify, taken from `template`. wicks : Parkinson volatility
     (highs and lows) over close-to-close volatility, of each market. co_jumps : hours in which most
-    majors jumped, and of them the share in which each market did.
+    majors jumped, and of them the share in which each market did. depth : samples of depth, if any were given.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -91,6 +100,7 @@ class Calibration(BaseModel):
     occupancy: dict[str, float]
     wicks: dict[str, float]
     co_jumps: dict[str, float] = {}
+    depth: DepthData | None = None
     bootstrap: str
     standard_errors: dict[str, float]
     warnings: tuple[str, ...]

@@ -9,7 +9,8 @@ Equations    ln D = ln D0 + ln d(s) - phi ln(sigma(t) / sigma0) + n(t) - h(t),  
 Parameters   `phi`; `jump_sensitivity` k per log point of the market's own jump; `half_life` of n and h;
              `sd`, stationary standard deviation of n; `floor`, share of D0.
 Axes         `depth` multiplies D, floor included.
-Calibration  configs/markets/house.yaml names its sources.
+Calibration  `fit_elasticity`: phi and D0 from samples of depth, where they are given. The other parameters are not fitted;
+             configs/markets/house.yaml names their sources.
 Cannot       empty one side only, react to this venue's own liquidations (that is impact), or vanish.
 """
 
@@ -102,3 +103,19 @@ def walk(keys, path, terms, ids, clock, steps_per_knot, regime, slow, travelled,
                 hit = terms.keep * hit + terms.jump_sensitivity * travelled[t - 1, i]
             x = terms.multiple[regime[clock[t]]] - terms.phi * slow[clock[t]] - hit + noise[t]
             out[t, i] = terms.base[i] * max(math.exp(x), terms.floor)
+
+
+def fit_elasticity(log_depth: np.ndarray, log_volatility: np.ndarray, weight: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return phi and ln D0 of each market (m,), by least squares of ln D = ln D0_i - phi ln(sigma / sigma0).
+
+    log_depth (n, m): over its regime's d(s), NaN where unknown; log_volatility (n,): expected given the whole sample, not
+    the volatility of the hour itself, whose noise would pull phi to zero. weight (n,): how often each hour counts.
+    """
+    seen = np.isfinite(log_depth)
+    w = seen * weight[:, None]
+    y = np.where(seen, log_depth, 0.0)
+    total = np.maximum(w.sum(axis=0), 1e-300)
+    mean_y, mean_x = (w * y).sum(axis=0) / total, (w * log_volatility[:, None]).sum(axis=0) / total
+    x = log_volatility[:, None] - mean_x
+    phi = -float((w * x * (y - mean_y)).sum() / max((w * x * x).sum(), 1e-300))
+    return phi, mean_y + phi * mean_x

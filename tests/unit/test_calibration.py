@@ -18,6 +18,7 @@ from stress.cli import main
 from stress.config import load_market
 from stress.errors import PriceFileError, StudyError
 from stress.paths import regimes
+from stress.paths.depth import fit_elasticity
 from stress.paths.replay import PriceHistory
 from stress.sources import read_prices
 
@@ -313,3 +314,62 @@ def test_chains_of_replicates_are_chains_though_their_chances_were_moved_below_z
         assert chains[:, i, j].mean() == pytest.approx(whole[i, j], rel=0.1)
     assert chains[:, 0, 1].std() == pytest.approx(0.005, rel=0.1)
     assert np.corrcoef(chains[:, 0, 1], moved[:, 0, 1])[0, 1] > 0.95  # the replicate keeps its place
+
+
+def depth_file(file, bars, hours):
+    """Samples every half hour of the first hours, which fall as the volatility of the day around them rises."""
+    frames = []
+    for symbol, rows in bars.groupby("symbol"):
+        r = np.log(rows["close"]).diff().fillna(0.0)
+        spread = np.sqrt((r**2).rolling(24, center=True, min_periods=6).mean())
+        usd = (8e7 * spread.median() / spread).to_numpy()[:hours].repeat(2)
+        times = pd.date_range(rows["ts"].iloc[0], periods=2 * hours, freq="30min")
+        sides = {f"{side}_100bps_usd": usd for side in ("bid", "ask")}
+        ends = np.arange(2 * hours) == 5  # one snapshot that ends before 1 %
+        nearer = {f"{side}_50bps_usd": np.where(ends, usd, 0.6 * usd) for side in ("bid", "ask")}
+        frames.append(
+            pd.DataFrame({"ts": times, "symbol": symbol + "USDT", "bid": 99.9, "ask": 100.1, **nearer, **sides})
+        )
+    pd.concat(frames).to_csv(file, index=False)
+    return str(file)
+
+
+def test_depth_is_fitted_where_it_is_given_and_kept_where_it_is_short(tmp_path, house, capsys):
+    bars = bars_of(house, 2500, 6).table.drop(columns=["row", "venue"])
+    prices, out = tmp_path / "bars.parquet", tmp_path / "deep.yaml"
+    bars.to_parquet(prices)
+
+    def fitted_with(depth):
+        with pytest.raises(SystemExit, match="0"):
+            main(["calibrate", str(prices), "-o", str(out), "--depth", depth, "--replicates", "5", "--samples", "2",
+                  "--markets", "BTC", "ETH", "--template", str(CONFIGS / "markets/house.yaml")])  # fmt: skip
+        return load_market(out), out.with_suffix(".html").read_text()
+
+    model, page = fitted_with(depth_file(tmp_path / "long.csv", bars, 1500))
+    assert model.depth.phi == pytest.approx(1.0, abs=0.5)
+    assert 0 < model.calibration.standard_errors["depth.phi"] < 0.5
+    assert model.markets["BTC"].depth_usd == pytest.approx(8e7, rel=0.4)
+    assert model.depth.floor == house.depth.floor
+    assert "depth.floor" in model.calibration.kept
+    assert model.calibration.depth.data[0].file == "long.csv"
+    assert model.calibration.depth.hours["BTC"] > 1000
+    assert any("BTC: 1 depth samples of long.csv end before" in line for line in model.calibration.warnings)
+    assert "Depth falls as volatility to the power" in page
+
+    model, page = fitted_with(depth_file(tmp_path / "short.csv", bars, 100))
+    assert model.depth == house.depth
+    assert "depth" in model.calibration.kept
+    assert any("depth.phi is kept from the template" in line for line in model.calibration.warnings)
+    assert "too short a sample" in page
+
+    with pytest.raises(SystemExit, match="2"):
+        main(["calibrate", str(prices), "-o", str(out), "--depth", str(prices)])
+    assert "bid_100bps_usd" in capsys.readouterr().err
+
+
+def test_an_elasticity_by_hand():
+    volatility = np.array([0.0, 1.0, 2.0, 3.0])
+    depth = np.stack([10 - 0.5 * volatility, [7.0, np.nan, 6.0, np.nan]], axis=1)
+    phi, level = fit_elasticity(depth, volatility, np.ones(4))
+    assert phi == pytest.approx(0.5)
+    np.testing.assert_allclose(level, [10.0, 7.0])

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from stress.calibration.depth_samples import DepthSamples
 from stress.calibration.fit import MEAN_BLOCK, Panel, blocks, estimate, flat, observe
 from stress.config import load_market
-from stress.paths import compose, diffusion
+from stress.paths import PriceData, compose, diffusion
 from stress.paths.regimes import Regimes
 from stress.paths.seasonality import Seasonality
 from stress.scenarios import STATIONARY, RegimeScenario
@@ -83,21 +84,26 @@ def template_of(model):
 
 
 def panel_of(model, seed):
-    """Hourly returns of one path of the model in the stationary law."""
+    """Hourly returns of one path of the model in the stationary law, and its depth at every hour's start."""
     source = compose(
         model, RegimeScenario(name="stationary", start=STATIONARY), markets=MARKETS, horizon=HOURS * 3600.0,
         step=3600.0, seed=seed,
     )  # fmt: skip
-    x = np.log(source.generate(0, 1).world[0])
+    block = source.generate(0, 1)
+    x = np.log(block.world[0])
     unknown = np.full((HOURS, len(MARKETS)), np.nan)
     hours = pd.date_range("2022-01-01", periods=HOURS, freq="1h", tz="UTC")
-    return Panel(MARKETS, hours, np.diff(x, axis=0), unknown, unknown, unknown, np.exp(x[-1]), ())
+    data = Panel(MARKETS, hours, np.diff(x, axis=0), unknown, unknown, unknown, np.exp(x[-1]), ())
+    usd = np.log(block.depth[0, :-1] * [model.markets[name].price for name in MARKETS])
+    file = PriceData(file="simulated", blake2b="", markets=MARKETS)
+    return data, DepthSamples(file, pd.DataFrame(usd, index=hours, columns=list(MARKETS)), {})
 
 
 def recovered(model, keys, seed):
     """Whether each parameter lies within 2 standard errors, by key."""
     template, draws = template_of(model), np.random.default_rng([seed, 1])
-    evidence = observe(panel_of(model, seed), template)
+    data, samples = panel_of(model, seed)
+    evidence = observe(data, template, [samples] if model.depth else [])
     fitted = flat(estimate(evidence, template)[0])
     drawn = [
         flat(estimate(evidence, template, weight, draws)[0]) for weight in blocks(HOURS, MEAN_BLOCK, REPLICATES, seed)
@@ -117,6 +123,10 @@ CLOCK = Seasonality(
 )
 LAYERS = {
     "slow_volatility": ({"volatility": True}, ("volatility.", "correlation.", "markets.BTC.volatility")),
+    "depth": (
+        {"regimes": True, "volatility": True, "depth": True},
+        ("depth.phi", *(f"markets.{m}.depth_usd" for m in MARKETS)),
+    ),
     "seasonality": ({"seasonality": CLOCK}, ("seasonality.hours", "seasonality.weekdays")),
 }
 
