@@ -25,6 +25,7 @@ from stress.kernels.claims import (
     record_passed,
 )
 from stress.kernels.culling import begin_selection, list_insolvable, select_candidates
+from stress.kernels.funding import promise
 from stress.kernels.halts import is_blocked
 from stress.kernels.impact import refresh_prices
 from stress.kernels.jit import entry, inlined, kernel
@@ -112,6 +113,13 @@ def _no_funding(v, path, t):
     for m in range(v.markets.shape[0]):
         if v.markets[m]["holding"] != 0:
             v.markets[m]["funding_index"] = 0.0
+            v.out_market[m]["funding_paid"] = 0.0
+            v.out_market[m]["funding_flips"] = 0
+
+
+@kernel
+def _no_promise(v, horizon):
+    return None
 
 
 @kernel
@@ -256,6 +264,39 @@ def _layers_in_order(layers: Sequence[Callable[..., Any]]) -> Any:
         return layer(v, t, maintenance) or later(v, t, maintenance)
 
     return absorb
+
+
+def _first_rates(rules: Sequence[Mechanism]) -> Any:
+    """Return the kernel (v, m) -> (initial, maintenance) fractions of the margin rule's first tier."""
+    margin = _of(rules, Stage.MARGIN)[0].kernels
+    if "rates" in margin:
+        return margin["rates"]
+    initial, maintenance = margin["initial"], margin["maintenance"]
+
+    @kernel
+    def rates(v, m):
+        price = v.markets[m]["mark"]
+        return initial(v, m, 1.0 / price, price), maintenance(v, m, 1.0 / price, price)
+
+    return rates
+
+
+def _funding(rules: Sequence[Mechanism]) -> tuple[Any, Any]:
+    """Return the kernels accrue(v, path, t) and promised(v, horizon)."""
+    found = _of(rules, Stage.FUNDING)
+    if not found:
+        return _no_effect, _no_promise
+    accrue, quote, rates = found[0].kernels["accrue"], found[0].kernels["quote"], _first_rates(rules)
+
+    @kernel
+    def accrual(v, path, t):
+        accrue(v, path, t, rates)
+
+    @kernel
+    def promised(v, horizon):
+        promise(v, horizon, quote, rates)
+
+    return (_in_turn(accrual, _no_funding) if _of(rules, Stage.COLLATERAL) else accrual), promised
 
 
 def _of(rules: Sequence[Mechanism], stage: Stage) -> list[Mechanism]:
@@ -827,6 +868,7 @@ def _path(
     set_mark: Any,
     update: Any,
     accrue: Any,
+    promised: Any,
     trip: Any,
     review: Any,
     play_round: Any,
@@ -857,6 +899,7 @@ def _path(
         gross = open_books(v, maintenance)
         vault_start = equity(v, v.traders + VAULT)
         v.venue[0]["makers_peak"] = equity(v, v.traders + MARKET_MAKERS)
+        promised(v, (path.world.shape[0] - 1) * v.step_seconds)
         out["fund_low_water"] = fund_balance(v)
         out["exhaustion_step"] = -1
         out["first_liquidation_step"] = -1
@@ -1005,7 +1048,7 @@ def _compose(rules: tuple[str, ...], culled: bool, grandfathered: bool) -> Engin
         one(Stage.ORACLE, "observe"),
         one(Stage.MARK, "mark"),
         _all_in_turn([*updates, _not_shared] if updates else []),
-        _all_in_turn([one(Stage.FUNDING, "accrue", _no_effect)] + [_no_funding] * bool(of(Stage.COLLATERAL))),
+        *_funding(chosen),
         _all_in_turn([mechanism.kernels["trip"] for mechanism in of(Stage.BREAKERS)]),
         _all_in_turn([m.kernels["review"] for m in layers if "review" in m.kernels]),
         play_round,

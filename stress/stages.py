@@ -70,20 +70,21 @@ CONTRACTS: dict[Stage, StageContract] = {
         ("mark",), meaning="mark(v, path, t, first_round): write `mark` of each market, unless `mark_update` is blocked"
     ),
     Stage.FUNDING: StageContract(
-        ("accrue",),
+        ("accrue", "quote"),
         at_least=0,
-        meaning="accrue(v, path, t): add to `funding_index` of each market (USD per base unit, + = longs pay), "
-        "unless `fund` is blocked",
+        meaning="accrue(v, path, t, rates): let each market pay (kernels.funding.pay), unless `fund` is blocked; "
+        "quote(v, m, rates) -> rate per year that the venue shows now, fraction, + = longs pay; rates is the margin rule's",
     ),
     Stage.BREAKERS: StageContract(
         ("trip",), at_least=0, at_most=None, meaning="trip(v, path, t): halt actions of each market (kernels.halts)"
     ),
     Stage.MARGIN: StageContract(
         ("maintenance", "initial"),
-        optional=("close_out",),
+        optional=("close_out", "rates"),
         meaning="maintenance(v, m, size, price) -> USD; initial(v, m, size, price) -> USD; "
         "close_out(v, m, size, price) -> USD, a third level for backstops (`close_out` of the account); "
-        "bound(v, m, size, low, high) -> highest maintenance over a range of prices",
+        "rates(v, m) -> (initial, maintenance) fractions of the first tier before anything scales them, default: those "
+        "of a position of 1 USD; bound(v, m, size, low, high) -> highest maintenance over a range of prices",
     ),
     Stage.MARGIN_MODIFIERS: StageContract(
         (),

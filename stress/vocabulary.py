@@ -142,6 +142,21 @@ MARKET_OUTCOMES: tuple[Term, ...] = (
     Term("adl_notional", "f8", "USD", ">= 0", "notional deleveraged in this market"),
     Term("liquidated_notional", "f8", "USD", ">= 0", "notional liquidated in this market"),
     Term("dislocation", "f8", "fraction", ">= 0", "largest distance of the venue mid from the world price"),
+    Term(
+        "funding_promised",
+        "f8",
+        "fraction",
+        "signed, + = longs pay",
+        "funding over the horizon per USD of position if the rate that the venue quotes at t = 0 stood",
+    ),
+    Term(
+        "funding_paid",
+        "f8",
+        "fraction",
+        "signed, + = longs pay",
+        "funding over the horizon per USD of position, as the paying side paid it",
+    ),
+    Term("funding_flips", "i8", "payments", ">= 0", "funding payments of the other sign than the one before"),
 )
 
 # One record per step and market, of a single named path (drill-down only).

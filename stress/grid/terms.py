@@ -21,7 +21,7 @@ AVERAGED: tuple[Term, ...] = tuple(
 BY_MARKET: tuple[Term, ...] = tuple(
     term
     for term in MARKET_OUTCOMES
-    if term.name in ("mutualised_loss", "bad_debt", "adl_notional", "liquidated_notional")
+    if term.name in ("mutualised_loss", "bad_debt", "adl_notional", "liquidated_notional", "funding_paid")
 )
 CELL_TERMS: tuple[Term, ...] = (
     Term("open_interest", "f8", "USD", ">= 0", "open interest carried at t = 0, long side, at the marks", "sweep"),

@@ -135,6 +135,9 @@ MARKET_FIELDS = (
     ("flow_step", "i8"),
     ("permanent_flow", "f8"),  # own normalised flow that does not decay
     ("funding_index", "f8"),  # USD per base unit, + = longs have paid
+    ("last_payment", "f8"),  # USD per base unit of the last funding payment, + = longs paid, and its step
+    ("last_payment_step", "i8"),
+    ("funding_sign", "f8"),  # of the last payment that was not 0
     ("fund_paid", "f8"),  # USD that the insurance fund has paid for this market, and received from it
     ("fund_received", "f8"),
     ("pool_shared", "f8"),  # this market's part of the negative equity that the pool has absorbed

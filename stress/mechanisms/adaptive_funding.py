@@ -6,8 +6,8 @@ Formula      k = |L - S|^e / (L + S), L and S open interest in USD. Where the sk
              Where it has not: f += sign x k x increase x dt. |f| <= rate max; what is paid is at least rate min. The larger
              payer's side pays |f| x dt per USD, the other shares it by size. Borrowing per USD of a side: with u = its open
              interest / (pool x reserve factor), base x u + max(0, u - optimal) / (1 - optimal) x (above - base) per
-             year; the smaller side pays none.
-Source       GMX v2, market/MarketUtils.sol (getNextFundingFactorPerSecond, kink borrowing) @ a5c0c883.
+             year; without the kink, borrow_factor x (open interest)^borrow_exponent / pool. The smaller side pays none.
+Source       GMX v2, market/MarketUtils.sol (getNextFundingFactorPerSecond, kink and power borrowing) @ a5c0c883.
 Invariants   I1: users pay users and the pool, nothing is left over.
 Limits       rates move each step; money moves in cash each charge interval, at the oracle price of then; a side
              without anybody on the other pays the pool.
@@ -15,18 +15,18 @@ Limits       rates move each step; money moves in cash each charge interval, at 
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from stress.kernels.culling import disturb
+from stress.kernels.funding import YEAR, note_payment
 from stress.kernels.halts import is_blocked
 from stress.kernels.jit import inlined, kernel
 from stress.kernels.ledger import charge_side, equity, open_interest
 from stress.kernels.venue import FUND, POOL
 from stress.stages import Delay, Mechanism, MechanismParameters, MustResolve, Seconds, Stage, StateField
 
-YEAR = 365.0 * 86_400.0
 NotNegative = Annotated[float, Field(ge=0)]
 
 
@@ -40,6 +40,11 @@ class AdaptiveFunding(MechanismParameters):
     stable_above: NotNegative = Field(default=0.0, description="k above which the rate grows")
     decrease_below: NotNegative = Field(default=0.0, description="k below which the rate falls")
     skew_exponent: float = Field(default=1.0, gt=0, description="e")
+    borrow_curve: Literal["kinked", "power"] = Field(default="kinked", description="how the rate grows with use")
+    borrow_factor: NotNegative = Field(
+        default=0.0, description="power: rate per year of 1 USD borrowed, times the pool"
+    )
+    borrow_exponent: float = Field(default=1.0, gt=0, description="power: of the open interest of the side")
     borrow_base: NotNegative = Field(default=0.0, description="borrowing rate at full use, per year")
     borrow_above: NotNegative = Field(default=0.0, description="borrowing rate at full use beyond the kink, per year")
     borrow_optimal: float = Field(default=0.75, ge=0, lt=1, description="use at which the kink lies")
@@ -94,47 +99,73 @@ def power_rate(reserved, pool, factor, exponent):
 
 
 @kernel
-def accrue(v, path, t):
+def sum_sides(v, m):
+    """Keep the open interest of both sides, base units; it changes only by fills."""
+    market = v.markets[m]
+    if market["sides_as_of"] != v.out[0]["fills"] + 1:
+        market["long_base"], market["short_base"] = open_interest(v, m)
+        market["sides_as_of"] = v.out[0]["fills"] + 1
+
+
+@inlined
+def moved_rate(v, m):
+    """Saved rate after one more step at the present skew, per year."""
+    market, terms = v.markets[m], v.terms[m]
+    return next_rate(
+        market["saved_rate"],
+        market["long_base"] * market["oracle"],
+        market["short_base"] * market["oracle"],
+        v.step_seconds,
+        terms["rate_increase"],
+        terms["rate_decrease"],
+        terms["stable_above"],
+        terms["decrease_below"],
+        terms["rate_max"],
+        terms["skew_exponent"],
+    )
+
+
+@inlined
+def paid_rate(v, m, rate):
+    """Rate that is paid at a saved rate, per year."""
+    return max(abs(rate), v.terms[m]["rate_min"]) * (1.0 if rate >= 0.0 else -1.0)
+
+
+@kernel
+def quote(v, m, rates):
+    """Rate that the next step would charge, per year."""
+    sum_sides(v, m)
+    return paid_rate(v, m, moved_rate(v, m))
+
+
+@kernel
+def accrue(v, path, t, rates):
     """Move the rates by the skew of now; at a boundary of the interval charge both sides."""
     for m in range(v.markets.shape[0]):
         market = v.markets[m]
         terms = v.terms[m]
         if market["holding"] != 0:
             continue
-        if market["sides_as_of"] != v.out[0]["fills"] + 1:  # open interest changes only by fills
-            market["long_base"], market["short_base"] = open_interest(v, m)
-            market["sides_as_of"] = v.out[0]["fills"] + 1
+        sum_sides(v, m)
         price = market["oracle"]
         long, short = market["long_base"], market["short_base"]
-        rate = next_rate(
-            market["saved_rate"],
-            long * price,
-            short * price,
-            v.step_seconds,
-            terms["rate_increase"],
-            terms["rate_decrease"],
-            terms["stable_above"],
-            terms["decrease_below"],
-            terms["rate_max"],
-            terms["skew_exponent"],
-        )
-        market["saved_rate"] = rate
-        paid = max(abs(rate), terms["rate_min"]) * (1.0 if rate >= 0.0 else -1.0)
-        market["funding_due"] += paid * v.step_seconds / YEAR
+        market["saved_rate"] = moved_rate(v, m)
+        market["funding_due"] += paid_rate(v, m, market["saved_rate"]) * v.step_seconds / YEAR
         if long != short:
             pool = equity(v, v.traders + POOL)
             side = max(long, short) * price
             if pool > 0.0:
-                used = min(usage(side, pool, terms["reserve_factor"]), 1.0)
-                market["borrowing_due"] += (
-                    kinked_rate(used, terms["borrow_base"], terms["borrow_above"], terms["borrow_optimal"])
-                    * v.step_seconds
-                    / YEAR
-                )
+                if terms["borrow_curve"] == 0:
+                    used = min(usage(side, pool, terms["reserve_factor"]), 1.0)
+                    borrowing = kinked_rate(used, terms["borrow_base"], terms["borrow_above"], terms["borrow_optimal"])
+                else:
+                    borrowing = power_rate(side, pool, terms["borrow_factor"], terms["borrow_exponent"])
+                market["borrowing_due"] += borrowing * v.step_seconds / YEAR
         if t % terms["charge_interval_steps"] != 0:
             continue
         if not is_blocked(v, m, t, FUND):
             due = market["funding_due"]
+            note_payment(v, m, t, due * price)
             payer, _payers, takers = (1.0, long, short) if due >= 0.0 else (-1.0, short, long)
             taken = charge_side(v, m, payer, abs(due) * price, POOL)
             if takers > 0.0 and taken > 0.0:
@@ -150,7 +181,7 @@ MECHANISM = Mechanism(
     name="adaptive_funding",
     stage=Stage.FUNDING,
     parameters=AdaptiveFunding,
-    kernels={"accrue": accrue},
+    kernels={"accrue": accrue, "quote": quote},
     state=(
         StateField("saved_rate", "market", "f8", "per year"),
         StateField("funding_due", "market", "f8", "fraction since the last charge"),

@@ -79,6 +79,12 @@ def initial(v, m, size, price):
 
 
 @inlined
+def rates(v, m):
+    """Initial and maintenance fractions, as if there were no open interest."""
+    return v.terms[m]["initial_fraction"], v.terms[m]["maintenance_fraction"]
+
+
+@inlined
 def bound(v, m, size, low, high):
     """Highest maintenance requirement over prices in [low, high], USD."""
     return maintenance(v, m, size, high)
@@ -88,6 +94,6 @@ MECHANISM = Mechanism(
     name="open_interest_margin",
     stage=Stage.MARGIN,
     parameters=OpenInterestMargin,
-    kernels={"maintenance": maintenance, "initial": initial},
+    kernels={"maintenance": maintenance, "initial": initial, "rates": rates},
     bound=bound,
 )

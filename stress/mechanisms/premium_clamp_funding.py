@@ -1,23 +1,28 @@
 """Premium-clamp funding: the mean premium pulled towards an interest rate, capped, paid hourly.
 
 Stage        funding.
-Formula      prem = mean over the interval of (V - O) / O, sampled each step;
-             F = prem + clamp(interest - prem, -clamp, +clamp) per `period`;
+Formula      prem = mean over the interval of (V - O) / O, sampled each step, without the lowest and the highest
+             tail_removal of the samples; F = prem + clamp(interest - prem, -clamp, +clamp) per `period`;
+             with margin_clamp_factor F is kept within +-factor x (initial - maintenance fraction), of the margin rule;
              per interval: rate = min(max(F x interval / period, -cap), cap); index += rate x O.
              Longs pay size x index; both sides settle when an event touches the account.
 Source       Hyperliquid docs, funding.md (2026-08-22): interest 0.01 % per 8 h, clamp 0.05 %, paid hourly
-             at one eighth, cap 4 % per hour, payment at the oracle price.
+             at one eighth, cap 4 % per hour, payment at the oracle price. Tails and margin clamp: dYdX v4-chain,
+             x/perpetuals/keeper/perpetual.go:626 @ 84d4664b.
 Invariants   I1: the index moves no money in sum, since every market nets to zero.
-Limits       the premium is that of the mid, not of impact prices; no asymmetric rates; an interval that
+Limits       with tail_removal an interval has at most 256 samples. The premium is that of the mid, not of impact prices; no asymmetric rates; an interval that
              ends while `fund` is blocked is not paid later.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 from pydantic import Field, field_validator
 
+from stress.errors import StudyError
+from stress.kernels.funding import YEAR, pay
 from stress.kernels.halts import is_blocked
 from stress.kernels.jit import inlined, kernel
 from stress.kernels.venue import FUND
@@ -33,6 +38,8 @@ from stress.stages import (
     StateField,
 )
 
+SLOTS = 256
+
 
 class PremiumClampFunding(MechanismParameters):
     """Rates are fractions per `funding_period`, the cap per `funding_interval`."""
@@ -43,12 +50,32 @@ class PremiumClampFunding(MechanismParameters):
     funding_interval: MustResolve = Field(default=Delay(value=Seconds(3600.0)), description="time between payments")
     funding_cap: PositiveByMarket = Field(default=0.04, description="largest |rate| per interval, fraction")
 
+    tail_removal: float = Field(
+        default=0.0, ge=0, lt=0.5, description="share of the samples, at either end, that the mean leaves out"
+    )
+    margin_clamp_factor: Annotated[float, Field(gt=0)] | None = Field(
+        default=None,
+        description="largest |rate| per period over initial less maintenance fraction; null = no such clamp",
+    )
+
     @field_validator("funding_interval")
     @classmethod
     def _recurs(cls, interval: Delay) -> Delay:
         if interval.value <= 0 or interval.at_step == 0:
             raise ValueError("an interval lasts longer than 0s; a venue without funding states `funding: null`")
         return interval
+
+    def terms(self, market, step):
+        """Return the kernel's fields; no clamp by margin is an infinite factor."""
+        found = MechanismParameters.terms(self.model_copy(update={"margin_clamp_factor": 1.0}), market, step)
+        if self.tail_removal > 0 and found["funding_interval_steps"] > SLOTS:
+            raise StudyError(
+                f"an interval whose tails are removed has at most {SLOTS} steps",
+                key="tail_removal",
+                value=found["funding_interval_steps"],
+                fix="use a longer step, or tail_removal: 0",
+            )
+        return found | {"margin_clamp_factor": self.margin_clamp_factor or math.inf}
 
 
 @inlined
@@ -85,21 +112,60 @@ def samples_removed(count, share):
 
 
 @kernel
-def accrue(v, path, t):
+def trimmed_mean(samples, count, share):
+    """Mean of the first `count` samples without a share at either end; sorts them in place."""
+    for i in range(1, count):
+        sample = samples[i]
+        k = i
+        while k > 0 and samples[k - 1] > sample:
+            samples[k] = samples[k - 1]
+            k -= 1
+        samples[k] = sample
+    lowest, highest = samples_removed(count, share)
+    total = 0.0
+    for i in range(lowest, count - highest):
+        total += samples[i]
+    return total / (count - lowest - highest)
+
+
+@inlined
+def clamped_rate(v, m, premium, rates):
+    """Rate of one interval from its premium, with both clamps and the cap, fraction."""
+    terms = v.terms[m]
+    rate = pulled_rate(premium, terms["interest"], terms["funding_clamp"])
+    if terms["margin_clamp_factor"] < math.inf:
+        initial, maintenance = rates(v, m)
+        most = margin_clamp(terms["margin_clamp_factor"], initial, maintenance / initial)
+        rate = min(max(rate, -most), most)
+    return interval_rate(rate, terms["funding_interval"], terms["funding_period"], terms["funding_cap"])
+
+
+@inlined
+def quote(v, m, rates):
+    """Rate that the present premium gives, per year."""
+    premium = (v.markets[m]["mid"] - v.markets[m]["oracle"]) / v.markets[m]["oracle"]
+    return clamped_rate(v, m, premium, rates) * YEAR / v.terms[m]["funding_interval"]
+
+
+@kernel
+def accrue(v, path, t, rates):
     """Sample the premium; at a boundary of the interval move the index of each market."""
     for m in range(v.markets.shape[0]):
         state = v.markets[m]
         terms = v.terms[m]
-        state["premium_sum"] += (v.markets[m]["mid"] - v.markets[m]["oracle"]) / v.markets[m]["oracle"]
+        sample = (v.markets[m]["mid"] - v.markets[m]["oracle"]) / v.markets[m]["oracle"]
+        state["premium_sum"] += sample
+        if terms["tail_removal"] > 0.0:
+            state["premium_sample"][int(state["premium_samples"])] = sample
         state["premium_samples"] += 1.0
         steps = terms["funding_interval_steps"]
         if t % steps != 0:
             continue
         if not is_blocked(v, m, t, FUND):
             premium = state["premium_sum"] / state["premium_samples"]
-            rate = pulled_rate(premium, terms["interest"], terms["funding_clamp"])
-            rate = interval_rate(rate, terms["funding_interval"], terms["funding_period"], terms["funding_cap"])
-            v.markets[m]["funding_index"] += rate * v.markets[m]["oracle"]
+            if terms["tail_removal"] > 0.0:
+                premium = trimmed_mean(state["premium_sample"], int(state["premium_samples"]), terms["tail_removal"])
+            pay(v, m, t, clamped_rate(v, m, premium, rates) * v.markets[m]["oracle"])
         state["premium_sum"] = 0.0
         state["premium_samples"] = 0.0
 
@@ -108,10 +174,11 @@ MECHANISM = Mechanism(
     name="premium_clamp_funding",
     stage=Stage.FUNDING,
     parameters=PremiumClampFunding,
-    kernels={"accrue": accrue},
+    kernels={"accrue": accrue, "quote": quote},
     state=(
         StateField("premium_sum", "market", "f8", "fraction"),
         StateField("premium_samples", "market", "f8", "samples"),
+        StateField("premium_sample", "market", "f8", "fraction", shape=(SLOTS,)),
     ),
     every_step=True,
 )

@@ -20,6 +20,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from stress.kernels.culling import disturb
+from stress.kernels.funding import YEAR, pay
 from stress.kernels.halts import is_blocked
 from stress.kernels.jit import inlined, kernel
 from stress.kernels.ledger import charge_side, equity, open_interest
@@ -82,14 +83,8 @@ def capped_rates(rate, long, short, payable):
     return (rate * short - payable) / long, rate, -payable
 
 
-@inlined
-def implied_basis(price, rate, oracle_mean, offset_divisor, part_of_day, age):
-    """Distance from the oracle price that a paid rate implies, USD, without the offset; gone at an age of 1 interval."""
-    return price * (rate / (oracle_mean * part_of_day) - 1.0 / offset_divisor) * (1.0 - min(age, 1.0))
-
-
 @kernel
-def accrue(v, path, t):
+def accrue(v, path, t, rates):
     """Sample both prices; at a boundary of the interval move the index of each market."""
     for m in range(v.markets.shape[0]):
         market = v.markets[m]
@@ -109,7 +104,7 @@ def accrue(v, path, t):
                 terms["offset_divisor"],
                 part,
             )
-            market["funding_index"] += rate
+            pay(v, m, t, rate)
             if terms["revenue_share"] < math.inf and market["holding"] == 0:
                 long, short = open_interest(v, m)
                 payable = terms["revenue_share"] * max(0.0, equity(v, v.traders + POOL))
@@ -125,11 +120,21 @@ def accrue(v, path, t):
         market["spread_samples"] = 0.0
 
 
+@inlined
+def quote(v, m, rates):
+    """Rate that the present spread gives, per year."""
+    market, terms = v.markets[m], v.terms[m]
+    mid, oracle = market["mid"], market["oracle"]
+    part = terms["spread_interval"] / DAY
+    rate = spread_rate(mid, oracle, terms["spread_divisor"], terms["offset_divisor"], part)
+    return rate / oracle * YEAR / terms["spread_interval"]
+
+
 MECHANISM = Mechanism(
     name="twap_spread_funding",
     stage=Stage.FUNDING,
     parameters=TwapSpreadFunding,
-    kernels={"accrue": accrue},
+    kernels={"accrue": accrue, "quote": quote},
     state=(
         StateField("mid_sum", "market", "f8", "USD"),
         StateField("oracle_sum", "market", "f8", "USD"),

@@ -15,6 +15,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from stress.kernels.funding import pay
 from stress.kernels.halts import is_blocked
 from stress.kernels.jit import inlined, kernel
 from stress.kernels.ledger import skew
@@ -49,7 +50,7 @@ def accrued(price, before, after, days):
 
 
 @kernel
-def accrue(v, path, t):
+def accrue(v, path, t, rates):
     """Move the rate by the skew as it stands, and the index by the mean rate of the step."""
     days = v.step_seconds / DAY
     for m in range(v.markets.shape[0]):
@@ -58,14 +59,20 @@ def accrue(v, path, t):
         moved = velocity(skew(v, m), terms["funding_skew_scale"], terms["velocity_max"]) * days
         v.markets[m]["rate_moved"] += moved
         if not is_blocked(v, m, t, FUND):
-            v.markets[m]["funding_index"] += accrued(v.markets[m]["oracle"], before, before + moved, days)
+            pay(v, m, t, accrued(v.markets[m]["oracle"], before, before + moved, days))
+
+
+@inlined
+def quote(v, m, rates):
+    """Rate as it stands, per year."""
+    return 365.0 * (v.markets[m]["rate_moved"] + v.terms[m]["funding_rate_start"])
 
 
 MECHANISM = Mechanism(
     name="velocity_funding",
     stage=Stage.FUNDING,
     parameters=VelocityFunding,
-    kernels={"accrue": accrue},
+    kernels={"accrue": accrue, "quote": quote},
     state=(StateField("rate_moved", "market", "f8", "daily rate less that of t = 0"),),
     every_step=True,
 )

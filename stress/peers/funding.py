@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from stress.kernels.ledger import settle_funding
-from stress.mechanisms import adaptive_funding, premium_clamp_funding, twap_spread_funding, velocity_funding
+from stress.mechanisms import (
+    adaptive_funding,
+    fair_price_mark,
+    premium_clamp_funding,
+    twap_spread_funding,
+    velocity_funding,
+)
 from stress.peers.agreement import adapter
 from stress.peers.standing import venue_of
 
@@ -112,11 +118,11 @@ def drift_capped_rates(inputs):
 @adapter("drift_v2", "last_funding_basis")
 def drift_last_funding_basis(inputs):
     """Distance from the oracle price that the last rate implies, fading over the period."""
-    basis = twap_spread_funding.implied_basis(
+    basis = fair_price_mark.implied_basis(
         inputs["oracle_price"],
         inputs["last_funding_rate_per_base"],
         inputs["last_funding_oracle_twap"],
-        5000.0,
+        1.0 / 5000.0,
         inputs["funding_period"] / DAY,
         inputs["seconds_since_funding"] / inputs["funding_period"],
     )

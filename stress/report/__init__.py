@@ -13,6 +13,7 @@ from typing import Any
 from stress.report import (
     contagion,
     explorer,
+    funding,
     heat_maps,
     html,
     limits,
@@ -35,6 +36,7 @@ _SECTIONS = (
     losses.who_pays,
     one_change.section,
     losses.by_market,
+    funding.section,
     explorer.section,
     limits.failures,
     limits.section,

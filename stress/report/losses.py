@@ -16,7 +16,7 @@ from stress.measures import (
     tail_of_part,
     wilson,
 )
-from stress.report import figures
+from stress.report import figures, funding
 from stress.report.document import Block, Figure, Section, Table, Text
 from stress.report.formats import DASH, per_million, percent, points, significant, usd, usd_bounds, usd_interval
 from stress.report.reading import EVENTS, PARTS, Reading, ScenarioView, is_number
@@ -286,7 +286,7 @@ def _tail_bar(reading: Reading, scenario: ScenarioView, cell: dict[str, int], pa
 def by_market(reading: Reading) -> Section:
     """Each market's share, by the stated attribution rule; the parts of the mutualised loss folded below."""
     parts = [term for term in MARKET_OUTCOMES if term.name in PARTS]
-    whole = [term for term in MARKET_OUTCOMES if term not in parts]
+    whole = [term for term in MARKET_OUTCOMES if term not in parts and term.name not in funding.TERMS]
     blocks: list[Block] = [Text.of(f"Attribution: {ATTRIBUTION_RULE}.")]
     for name, cell in reading.pair:
         caption = f"{name if reading.compares else f'{name.capitalize()} cell'}, means per path, {reading.horizon}"

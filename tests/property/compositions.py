@@ -115,7 +115,13 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "uncertain_blocks": _blocks("oracle_update"),
     },
     "median_of_three_mark": {"premium_ema": _one_of("30s", "150s", "600s")},
-    "premium_clamp_funding": {"funding_interval": _seconds(1, 3), "funding_period": st.just("10m")},
+    "fair_price_mark": {"basis": _one_of("carried", "implied"), "basis_interval": _seconds(1, 3)},
+    "premium_clamp_funding": {
+        "funding_interval": _seconds(1, 3),
+        "funding_period": st.just("10m"),
+        "tail_removal": _one_of(0.0, 0.2),
+        "margin_clamp_factor": _one_of(None, 0.5),
+    },
     "twap_spread_funding": {
         "spread_interval": _seconds(1, 3),
         "spread_divisor": _one_of(None, 33.0),
@@ -129,6 +135,8 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "rate_increase": _one_of(1e-6, 1e-3),
         "rate_decrease": _one_of(0.0, 1e-5),
         "stable_above": _one_of(0.0, 0.05),
+        "borrow_curve": _one_of("kinked", "power"),
+        "borrow_factor": st.just(1e-3),
         "borrow_base": _one_of(0.0, 0.5),
         "borrow_above": st.just(1.2),
         "charge_interval": _seconds(1, 3),

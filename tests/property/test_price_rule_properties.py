@@ -75,6 +75,30 @@ def test_averaged_mark_lies_within_the_samples_of_its_window(walk, average, wind
         assert min(samples) * (1.0 - 1e-12) <= mark <= max(samples) * (1.0 + 1e-12)
 
 
+@given(walks, st.sampled_from(["carried", "implied"]), st.integers(1, 3), st.floats(-0.05, 0.05))
+def test_fair_price_mark_is_the_oracle_where_no_payment_is_left_and_has_the_sign_of_the_last(
+    walk, basis, every, premium
+):
+    funding = {
+        "rule": "premium_clamp_funding",
+        "interest": 0.0,
+        "funding_clamp": 0.0,
+        "funding_interval": f"{60 * every}s",
+    }
+    # The basis is gone one step after a payment, or two.
+    mark = {"rule": "fair_price_mark", "basis": basis, "basis_interval": "120s"}
+    seen = trace_one(
+        protocol_of(funding=funding, mark=mark), FLAT, one_market_paths(walk, premium=[premium] * len(walk))
+    )
+    for t, row in enumerate(seen):
+        distance = row["mark_price"] - row["oracle_price"]
+        age = (t - 1) % every + 1  # since the payment before this step's own
+        if t <= every or age >= 2:
+            assert distance == 0.0
+        else:
+            assert distance * premium >= 0.0
+
+
 @given(
     st.floats(1.0, 1e4),
     st.floats(0.0, 0.5),

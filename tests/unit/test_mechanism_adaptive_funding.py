@@ -33,6 +33,19 @@ def test_borrowing_by_hand():
     assert power_rate(150_000.0, 1e6, 2e-7, 1.0) == pytest.approx(3e-8)
 
 
+def test_borrowing_without_a_kink_and_what_is_promised_by_hand():
+    # Longs 30 at 100 rent a pool of 10,000 at 0.5 x 3000 / 10,000 = 0.15 per year; longs alone pay 1 per year to it.
+    rule = {"rule": "adaptive_funding", "rate_max": 1.0, "rate_min": 1.0, "rate_increase": 0.0, "charge_interval": "2m"}
+    rule |= {"borrow_curve": "power", "borrow_factor": 0.5}
+    protocol = protocol_of(funding=rule, execution=[{"rule": "oracle_pool", "pool_equity": 10_000.0}])
+    book = one_market_book([1e4], [30.0], [100.0])
+    venue, _ = run_one(protocol, book, one_market_paths([100.0] * 3))
+    part = 120 / (365 * 86_400)
+    assert account_cash(venue)["A0"] - 1e4 == pytest.approx(-3000.0 * (1.0 + 0.15) * part, rel=1e-6)
+    assert venue.out_market[0]["funding_promised"] == pytest.approx(part)
+    assert venue.out_market[0]["funding_paid"] == pytest.approx(part)
+
+
 def test_payers_pay_takers_and_the_larger_side_rents_the_pool():
     # Longs 30, shorts 10 at 100, fixed rate of 1 per year on longs; pool 10,000, use 0.3.
     rule = {

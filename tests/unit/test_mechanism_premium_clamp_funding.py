@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from stress import engine
 from stress.errors import StudyError
 from stress.kernels.ledger import equity
 from stress.kernels.venue import FUND, MARKET_MAKERS
@@ -130,3 +131,45 @@ def test_parameters_that_make_no_sense_are_refused(wrong, rule):
 def test_an_interval_that_the_step_cannot_meet_is_refused():
     with pytest.raises(StudyError, match="whole multiple"):
         PremiumClampFunding(funding_interval="90s").terms("X", 60.0)
+
+
+def test_tails_are_left_out_of_the_mean():
+    # Five samples, a fifth at either end: the mean of 0.1, 0.2, 0.3 % is pulled by 0.05 % to 0.15 %, of which 300 / 28,800.
+    premium = [0.0, 0.9, 0.001, -0.7, 0.002, 0.003]
+    found = index_after(premium, funding_interval="300s", tail_removal=0.2)
+    assert found == pytest.approx(0.0015 * 300 / 28_800 * 100.0)
+
+
+def test_tails_of_long_intervals_are_refused():
+    funding = {"rule": "premium_clamp_funding", "tail_removal": 0.1}
+    with pytest.raises(StudyError, match="at most 256 steps"):
+        protocol_of(funding=funding).terms("X", 10.0)
+
+
+def test_the_rate_is_clamped_by_the_gap_between_the_margin_rates():
+    # 20x, half of it maintenance: 6 x (0.05 - 0.025) = 15 % per 8 h; a premium of 40 % asks 39.95 %.
+    found = index_after([0.4] * 4, margin_clamp_factor=6.0)
+    assert found == pytest.approx(0.15 * 180 / 28_800 * 100.0)
+
+
+def test_open_interest_does_not_widen_the_clamp():
+    # dYdX v4: initial margin stands at 100 % of notional, but the clamp is 6 x (5 % - 3 %) of the tier.
+    rates = {"leverage_cap": 20, "maintenance_to_initial_ratio": 0.6}
+    rates |= {"open_interest_lower": 1.0, "open_interest_upper": 2.0}
+    margin = {"rule": "open_interest_margin", "markets": {"default": rates}}
+    funding = {"rule": "premium_clamp_funding", "funding_interval": "180s", "margin_clamp_factor": 6.0}
+    paths = one_market_paths([100.0] * 4, premium=[0.4] * 4)
+    venue = run_one(protocol_of(funding=funding, margin=margin), BOOK, paths)[0]
+    assert venue.markets[0]["funding_index"] == pytest.approx(0.12 * 180 / 28_800 * 100.0)
+
+
+def test_promised_and_paid_are_recorded_with_the_turns_of_the_sign():
+    # At t = 0 a premium of 0.2 %: 0.15 % per 8 h, twice 180 s of it. Paid: -0.2 %, then 0.15 %, then -0.2 % per 8 h.
+    premium = [0.002, -0.0025, -0.0025, -0.0025, 0.002, 0.002, 0.002, -0.0025, -0.0025, -0.0025]
+    protocol = protocol_of(funding={"rule": "premium_clamp_funding", "funding_interval": "180s"})
+    paths = one_market_paths([100.0] * 10, premium=premium)
+    cell = engine.build_cell(protocol, BOOK, prices=np.array([100.0]), step=60.0)
+    found = engine.simulate(engine.compose(protocol), cell, paths).markets[0, 0]
+    assert found["funding_promised"] == pytest.approx(0.0015 * 540 / 28_800)
+    assert found["funding_paid"] == pytest.approx((-0.002 + 0.0015 - 0.002) * 180 / 28_800)
+    assert found["funding_flips"] == 2

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from stress.mechanisms.twap_spread_funding import capped_rates, implied_basis, largest_spread, spread_rate
+from stress.mechanisms.twap_spread_funding import capped_rates, largest_spread, spread_rate
 from tests.venues import account_cash, one_market_book, one_market_paths, protocol_of, run_one
 
 pytestmark = pytest.mark.interpreted
@@ -24,12 +24,6 @@ def test_a_pool_that_would_pay_more_than_it_may_cuts_the_receiving_side():
     assert capped_rates(0.05, 12.0, 24.0, 0.1) == (0.05, pytest.approx(0.7 / 24), -0.1)
     assert capped_rates(-0.05, 24.0, 12.0, 0.1) == (pytest.approx(-0.7 / 24), -0.05, -0.1)
     assert capped_rates(0.05, 24.0, 12.0, 0.1) == (0.05, 0.05, pytest.approx(0.6))  # the pool receives
-
-
-def test_a_paid_rate_implies_a_basis_that_fades():
-    assert implied_basis(100.0, 0.1, 100.0, math.inf, 1 / 24, 0.0) == pytest.approx(2.4)
-    assert implied_basis(100.0, 0.1, 100.0, math.inf, 1 / 24, 0.75) == pytest.approx(0.6)
-    assert implied_basis(100.0, 0.1, 100.0, 5000.0, 1 / 24, 2.0) == 0.0
 
 
 def test_means_of_an_interval_move_the_index():

@@ -71,7 +71,11 @@ def outcomes(rng, paths, probability, size, silent=()):
     out["liquidated_notional"] = 1e7 * rng.random(paths)
     out["adl_notional"] = 8 * out["adl_shortfall"]
     out["adl_notional_age"] = 60.0 * out["adl_notional"]
+    per_market["funding_promised"], per_market["funding_flips"] = 1e-4, 3
+    per_market["funding_paid"] = (2e-5 * rng.random(paths) - 1e-5)[:, None] * [1, 2, 3, 0]
     for term in MARKET_OUTCOMES:
+        if term.name.startswith("funding_"):
+            continue
         per_market[term.name] = 0.02 if term.name == "dislocation" else out[term.name][:, None] * [0.5, 0.3, 0.15, 0.05]
     events = [out["mutualised_loss"] > 0, loss > size, out["adl_notional"] > 0, np.zeros(paths, bool)]
     return out, per_market, np.stack(events, axis=1)
@@ -612,3 +616,18 @@ def test_labels_name_the_values_of_an_axis(tmp_path):
     words = text_of(page_of(run, tmp_path))
     assert "higher cap" in words
     assert "leverage cap higher cap" not in words
+
+
+# ------------------------------------------------------------------------------------------------ funding
+
+
+def test_funding_promised_and_paid_stand_as_yearly_rates_with_intervals():
+    # 1e-4 over a day is 3.65 % a year; what was paid lies near 0; three turns a path.
+    found = report.funding.section(report.Reading(quickstart()))
+    table = next(block for block in found.blocks if hasattr(block, "rows"))
+    row = dict(zip(table.columns, table.rows[0], strict=True))
+    assert row["promised"].replace(chr(160), " ") == "3.7 %"
+    assert row["turns per path"] == "3.0"
+    bounds = re.findall(r"-?[0-9.]+", row["paid"])
+    assert len(bounds) == 3
+    assert all(abs(float(bound)) < 0.1 for bound in bounds)
