@@ -177,9 +177,14 @@ class Between(_Entry):
 
 
 class VenueOutage(Between):
-    """Actions that the venue cannot perform in a stretch of the horizon."""
+    """Actions that the venue cannot perform in a stretch of the horizon.
+
+    `settles_every`: the venue does not stand still but lags. What it blocks goes through in one step of each such
+    time, counted from `from`: an order waits for the next, up to that long.
+    """
 
     blocks: BlockedActions = Field(min_length=1)
+    settles_every: Annotated[Exact, Field(gt=0)] | None = None
 
 
 STEP = "step"

@@ -109,6 +109,7 @@ PATH_OUTCOMES: tuple[Term, ...] = (
     Term("liquidatable_at_start", "i8", "accounts", ">= 0", "accounts below their maintenance requirement at t = 0"),
     Term("backstop_pnl", "f8", "USD", "signed", "change of the backstop vault's equity over the horizon"),
     Term("paid_to_book", "f8", "USD", "signed", "what liquidation fills paid to the outside book beyond the mark"),
+    Term("keeper_gas", "f8", "USD", ">= 0", "gas that keepers burnt: an external flow out of the ledger"),
     Term("dislocation", "f8", "fraction", ">= 0", "largest distance of the venue mid from the world price"),
     Term("market_makers_default", "i8", "flag", "0 or 1", "equity of the market makers fell below zero"),
     Term("first_liquidation_step", "i8", "step", "-1 = never", "step of the first liquidation fill"),

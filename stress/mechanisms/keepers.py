@@ -6,12 +6,12 @@ Formula      a keeper takes contracts at O x (1 -+ f) and sells them on at the v
              for more than it can sell on at f or better. f = keeper_discount x (1 + extraction_share) with extraction:
              sandwich (the keeper moves the price against the account first) and wait (it holds back keeper_patience
              longer for the larger discount); x (1 - extraction_share) with compete (rivals bid the share back to the
-             account); x 1 with none.
+             account); x 1 with none. Each liquidation burns its gas: `outside_book`, where keepers sell on, pays it out of the
+             ledger (keeper_gas).
 Source       Qin, Zhou, Gamito, Jovanovic, Gervais (2021), An empirical study of DeFi liquidations, arXiv 2106.06389 (fixed
              spread, gas competition); Daian et al. (2020), Flash Boys 2.0, arXiv 1904.05234 (priority auctions).
-Invariants   I1; no fill worse than the discount; a position too small for the gas is not touched.
-Limits       gas is a condition, not an entry of the ledger: keepers pay it from what they sell on; one kind of keeper
-             per venue; latency runs from the step in which the account was first due without a break.
+Invariants   I1, gas being a named external flow; no fill worse than the discount; a position too small for the gas is not touched.
+Limits       a keeper's profit stands with `outside_book`, through which he sells on; one kind of keeper per venue; latency runs from the step in which the account was first due without a break.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Literal
 from pydantic import Field
 
 from stress.kernels.jit import inlined, kernel
+from stress.kernels.ledger import touch
 from stress.kernels.resale import resale_room, sell_on
 from stress.kernels.venue import CAP, ELIGIBILITY, NO_LIMIT, OUTSIDE_BOOK, TIME
 from stress.stages import Mechanism, MechanismParameters, RoundedUp, Seconds, Stage, StateField
@@ -51,6 +52,16 @@ def effective_discount(discount, extraction, share):
 
 
 @kernel
+def pay_gas(v, gas):
+    """Let who sells on pay `gas` (USD >= 0) to the chain: it leaves the ledger by name (I1)."""
+    if gas > 0.0:
+        touch(v, v.traders + OUTSIDE_BOOK)
+        v.accounts[v.traders + OUTSIDE_BOOK]["cash"] -= gas
+        v.venue[0]["external_flow"] -= gas
+        v.out[0]["keeper_gas"] += gas
+
+
+@kernel
 def execute(v, a, r, quantity, bankruptcy_price, equity, requirement, cover, t, respond, average, invert, maintenance):
     """Let a keeper take `quantity` > 0 base units of row `r`, or what it can sell on, once it is time and pays."""
     m = v.rows[r]["market"]
@@ -73,6 +84,7 @@ def execute(v, a, r, quantity, bankruptcy_price, equity, requirement, cover, t, 
     if share * filled * v.markets[m]["oracle"] < terms["gas"] * (1.0 + terms["keeper_profit"]):
         return 0.0, 0.0, OUTSIDE_BOOK, CAP
     sell_on(v, m, t, side, filled)
+    pay_gas(v, terms["gas"])
     return filled, price, OUTSIDE_BOOK, NO_LIMIT if filled == quantity else ELIGIBILITY
 
 

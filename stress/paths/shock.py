@@ -6,7 +6,7 @@ Equations    ln W_i(t) = ln W_i(0) + ln(1 + x_i) clip((t - at) / over, 0, 1); de
              D0 x multiple from `at` on; premium 0. On top of paths: W and depth are multiplied by the
              shock's W_i(t) / W_i(0) and depth / D0; premiums stay those of the paths.
 Parameters   `stress.scenarios.ShockScenario`: size, speed (`over`), breadth (`shocks`, `others`),
-             liquidity (`depth`), frozen oracle, outage of the venue.
+             liquidity (`depth`), frozen oracle, outage or settlement lag of the venue.
 Calibration  none: a shock is chosen, not fitted.
 Cannot       say how likely it is.
 """
@@ -20,7 +20,7 @@ import numpy as np
 
 from stress.errors import StudyError, did_you_mean
 from stress.kernels.venue import ACTIONS, PathBlock
-from stress.scenarios import Between, ShockScenario
+from stress.scenarios import Between, ShockScenario, VenueOutage
 from stress.stages import format_duration
 
 
@@ -56,6 +56,23 @@ def _during(outage: Between, times: np.ndarray, step: float, key: str) -> np.nda
     return flags
 
 
+def _settling(outage: VenueOutage, times: np.ndarray, step: float, key: str) -> np.ndarray:
+    """Return the steps of a lagging venue in which what waited goes through: (S + 1,) bool."""
+    every = outage.settles_every
+    if every is None:
+        return np.zeros(len(times), bool)
+    count = every / step
+    if count < 2 or abs(count - round(count)) > 1e-9:
+        raise StudyError(
+            f"a lag is two steps of {format_duration(step)} or more, in whole steps",
+            key=key,
+            value=format_duration(every),
+            fix=f"use a multiple of {format_duration(step)}",
+        )
+    since = np.round((times - outage.from_) / step - 1e-9)
+    return np.asarray((since > 0) & (since % round(count) == 0))
+
+
 def build(
     scenario: ShockScenario,
     *,
@@ -86,7 +103,9 @@ def build(
         oracle[0, _during(scenario.oracle_outage, times, step, f"{key}.oracle_outage")] = 1
     if scenario.venue_outage:
         bits = sum(ACTIONS[action] for action in set(scenario.venue_outage.blocks))
-        venue[0, _during(scenario.venue_outage, times, step, f"{key}.venue_outage")] = bits
+        blocked = _during(scenario.venue_outage, times, step, f"{key}.venue_outage")
+        blocked &= ~_settling(scenario.venue_outage, times, step, f"{key}.venue_outage.settles_every")
+        venue[0, blocked] = bits
     return PathBlock(
         first_path=0,
         world=prices * np.exp(progress[:, None] * moves)[None],

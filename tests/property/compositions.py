@@ -357,6 +357,7 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "withdrawal_haircut": {},
     "adl_profit_leverage": _ADL | {"adl_index": _one_of("side_aware", "literal")},
     "adl_pro_rata": _ADL | {"adl_by": _one_of("contracts", "contracts", "equity", "profit")},
+    "adl_keeper": _ADL | {"keeper_picks": _one_of("largest_position", "largest_profit", "smallest_profit")},
     "adl_random": _ADL | {"adl_overlap": _one_of("required", "ignored")},
     "adl_water_filling": _ADL,
     "adl_pool_profit": {

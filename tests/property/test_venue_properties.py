@@ -14,6 +14,7 @@ from stress.kernels.ledger import equity
 from stress.mechanisms import (
     adaptive_fund,
     adaptive_funding,
+    adl_keeper,
     adl_pool_profit,
     adl_random,
     adl_water_filling,
@@ -382,6 +383,33 @@ def test_adl_random_overlap_is_equity_after_the_close(value, quantity, side, pri
     after = value - quantity * side * (price - mark)
     assume(abs(after) > 1e-5)
     assert adl_random.overlaps(value, quantity, side, price, mark) == (after >= 0.0)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.1, 100.0), st.floats(101.0, 150.0)), min_size=1, max_size=6),
+    st.floats(0.01, 1.0),
+    st.sampled_from(["largest_position", "largest_profit", "smallest_profit"]),
+)
+def test_adl_keeper_asks_no_second_winner_before_the_first_is_closed(winners, share, picks):
+    total = sum(size for size, _ in winners)
+    book = one_market_book(
+        [1e4] * len(winners) + [1.0],
+        [-size for size, _ in winners] + [total],
+        [*(entry for _, entry in winners), 100.0],
+        0.0,
+    )
+    layer = {"rule": "adl_keeper", "adl_price": "mark", "adl_when": "negative_equity", "keeper_picks": picks}
+    venue = at_rest(protocol_of(waterfall=[layer]), book, [100.0], steps=0)
+    score = [adl_keeper.score(venue, w, venue.terms[0]["keeper_picks"]) for w in range(len(winners))]
+    rest, asked = share * total, []
+    while rest > 0.0 and len(asked) < len(winners):
+        w, quantity = adl_keeper.choose(venue, len(winners), 1.0, rest, 100.0, 1)
+        assert quantity == min(rest, winners[w][0])
+        asked.append(w)
+        venue.rows[w]["size"] += quantity
+        rest -= quantity
+    assert [score[w] for w in asked] == sorted(score, reverse=True)[: len(asked)]
+    assert len(set(asked)) == len(asked)
 
 
 @given(st.lists(st.tuples(st.floats(0.1, 100.0), st.floats(1.0, 500.0)), min_size=1, max_size=6), st.floats(0.01, 0.99))

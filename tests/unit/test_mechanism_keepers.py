@@ -52,3 +52,12 @@ def test_gas_that_the_discount_does_not_pay_leaves_the_account_alone():
 
 def test_nobody_takes_what_nobody_buys():
     assert run(depth=0.0)[1]["fills"] == 0
+
+
+def test_gas_leaves_the_ledger_by_name():
+    venue, out = run(gas=4.0)
+    assert out["keeper_gas"] == 4.0
+    assert venue.venue[0]["external_flow"] == -4.0
+    assert account_cash(venue)["outside_book"] == -4.0
+    assert out["violation"] == 0
+    assert out["ledger_residual"] < 1e-12

@@ -57,9 +57,20 @@ def test_depth_oracle_and_venue_fail_as_stated(house):
     assert block.venue_outage[0].tolist() == [0] * 12 + [LIQUIDATE | ADL] + [0] * 12
 
 
+def test_a_venue_that_lags_settles_in_batches(house):
+    # Steps of 5 min from 20 min on: what is blocked goes through at 35 and 50 min; at 65 min it is over.
+    lag = {"from": "20m", "to": "65m", "blocks": ["liquidate"], "settles_every": "15m"}
+    open_at = [t for t, bits in enumerate(shocked(house, venue_outage=lag).venue_outage[0]) if bits == 0]
+    assert open_at == [0, 1, 2, 3, 7, 10, *range(13, 25)]
+
+
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
+        (
+            {"venue_outage": {"from": "0s", "to": "1h", "blocks": ["adl"], "settles_every": "5m"}},
+            "two steps of 5m or more",
+        ),
         ({"shocks": {"BTX": -0.3}}, "did you mean BTC"),
         ({"at": "2h"}, "ends after the horizon"),
         ({"oracle_outage": {"from": "61m", "to": "62m"}}, "no step of the study"),
