@@ -204,6 +204,7 @@ def _offer_to(venues: Sequence[Callable[..., Any]], parts: _Parts) -> Any:
     """Return a kernel that offers a quantity to each venue in turn; it returns (filled anything?, last limit)."""
     venue, later = venues[0], (_offer_to(venues[1:], parts) if len(venues) > 1 else None)
     settle, cover, covers, maintenance = parts.settle, parts.cover, parts.covers, parts.maintenance
+    assessed = parts.assessed
     respond, average, invert = parts.response, parts.average, parts.inverse
 
     @kernel
@@ -239,8 +240,8 @@ def _offer_to(venues: Sequence[Callable[..., Any]], parts: _Parts) -> Any:
         enough = filled > 0.0 and limit == NO_LIMIT  # no limit stopped it: that was all it takes to cure the account
         if filled >= quantity or enough or v.rows[r]["size"] == 0.0:
             return filled > 0.0, limit
-        value, requirement = assess(v, a, maintenance)
-        bankruptcy = bankruptcy_price(v, r, value, requirement, maintenance)
+        value, requirement, gross = assessed(v, a)
+        bankruptcy = bankruptcy_price(v, r, value, gross, maintenance)
         taken, later_limit = later(v, a, r, quantity - filled, bankruptcy, value, requirement, t)
         return taken or filled > 0.0, limit if later_limit != NO_LIMIT and limit == BALANCE else later_limit
 
@@ -410,6 +411,27 @@ def _ceiling_or_haircut(before: Any, bound: Any, rank: int) -> Any:
     return either
 
 
+def assessment(rules: Sequence[Mechanism], maintenance: Any) -> Any:
+    """Return the kernel (v, a) -> (equity, what is asked of the account, what its positions are asked one by one), USD."""
+    offsets = [rule.kernels["offset"] for rule in _of(rules, Stage.MARGIN_MODIFIERS) if "offset" in rule.kernels]
+
+    @inlined
+    def plain(v, a):
+        value, gross = assess(v, a, maintenance)
+        return value, gross, gross
+
+    return functools.reduce(lambda before, offset: _less(before, offset, maintenance), offsets, plain)
+
+
+def _less(before: Any, offset: Any, maintenance: Any) -> Any:
+    @kernel
+    def assessed(v, a):
+        value, asked, gross = before(v, a)
+        return value, max(0.0, asked - offset(v, a, maintenance)), gross
+
+    return assessed
+
+
 class _Parts(NamedTuple):
     """Kernels shared by the composed parts of one engine."""
 
@@ -418,6 +440,7 @@ class _Parts(NamedTuple):
     inverse: Any
     depth: Any
     maintenance: Any
+    assessed: Any
     cover: Any
     covers: bool
     fund_cover: Any
@@ -508,7 +531,7 @@ def reset(v, start, path):
 
 
 @kernel
-def open_books(v, maintenance):
+def open_books(v, assessed):
     """At t = 0: accounts below their requirement, gross notional; a scan that paths with the same marks share."""
     known = True
     for m in range(v.markets.shape[0]):
@@ -518,7 +541,7 @@ def open_books(v, maintenance):
     if not known:
         below = 0
         for a in range(v.traders):
-            value, requirement = assess(v, a, maintenance)
+            value, requirement, _ = assessed(v, a)
             if requirement > 0.0 and value < requirement:
                 below += 1
         gross = 0.0
@@ -707,6 +730,7 @@ def _liquidation(
     fee: Any,
     offer: Any,
     maintenance: Any,
+    assessed: Any,
     covers: bool,
     sale: Any | None,
     close_out: Any | None,
@@ -731,14 +755,14 @@ def _liquidation(
         for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
             if v.rows[r]["size"] == 0.0 or is_blocked(v, v.rows[r]["market"], t, LIQUIDATE):
                 continue
-            value, requirement = assess(v, a, maintenance)
+            value, requirement, gross = assessed(v, a)
             if a < v.traders:
                 due, _ = flag(v, a, value, requirement, t)
                 if not due and not goes_on(v, a):  # the rows closed so far were enough
                     break
             if closes_out:
                 v.accounts[a]["close_out"] = _over_contracts(v, a, close_out)
-            bankruptcy = bankruptcy_price(v, r, value, requirement, maintenance)
+            bankruptcy = bankruptcy_price(v, r, value, gross, maintenance)
             quantity = quantity_of(v, a, r, value, requirement, bankruptcy, t, maintenance, fee)
             market = v.markets[v.rows[r]["market"]]
             if sells_holdings and market["holding"] != 0:
@@ -757,8 +781,8 @@ def _liquidation(
     def unwind_row(v, r, quantity, t):
         a = v.rows[r]["account"]
         attribute_loss(v, a, maintenance)
-        value, requirement = assess(v, a, maintenance)
-        bankruptcy = bankruptcy_price(v, r, value, requirement, maintenance)
+        value, requirement, gross = assessed(v, a)
+        bankruptcy = bankruptcy_price(v, r, value, gross, maintenance)
         done, short, capped = close_row(v, a, r, quantity, bankruptcy, value, requirement, t)
         record_passed(v, a, BALANCE, short)
         record_passed(v, a, CAP, capped)
@@ -810,8 +834,9 @@ def _selection(culled: bool, ceiling: Any, trigger: Mechanism) -> Any:
     return candidates
 
 
-def _round(select: Any, flag: Any, liquidate: Any, unwind_row: Any, unwind: Any, absorb: Any, maintenance: Any) -> Any:
+def _round(select: Any, flag: Any, liquidate: Any, unwind_row: Any, unwind: Any, absorb: Any, parts: _Parts) -> Any:
     """Return the kernel of stages 6 to 11: flag on the marks, fill in queue order, run the waterfall."""
+    assessed, maintenance = parts.assessed, parts.maintenance
 
     @kernel
     def play_round(v, t, first_round):
@@ -824,7 +849,7 @@ def _round(select: Any, flag: Any, liquidate: Any, unwind_row: Any, unwind: Any,
         insolvent = v.venue[0]["holders_safe"] == 0 and equity(v, vault) < 0.0
         for k in range(candidates):
             a = v.lists[BOXES - 1, k]
-            value, requirement = assess(v, a, maintenance)
+            value, requirement, _ = assessed(v, a)
             due, priority = flag(v, a, value, requirement, t)
             if due:
                 v.accounts[flagged]["queue"] = a
@@ -875,6 +900,7 @@ def _path(
     at_horizon: Any,
 ) -> Any:
     """Return the kernel that takes one venue through one path."""
+    assessed = parts.assessed
     response, maintenance, depth_of, fund_cover = parts.response, parts.maintenance, parts.depth, parts.fund_cover
 
     @kernel
@@ -896,7 +922,7 @@ def _path(
     def run_path(v, path, rounds_per_step, trace):
         out = v.out[0]
         open_step(v, path, 0)
-        gross = open_books(v, maintenance)
+        gross = open_books(v, assessed)
         vault_start = equity(v, v.traders + VAULT)
         v.venue[0]["makers_peak"] = equity(v, v.traders + MARKET_MAKERS)
         promised(v, (path.world.shape[0] - 1) * v.step_seconds)
@@ -1000,6 +1026,7 @@ def compose_round(chosen: Sequence[Mechanism], *, culled: bool, grandfathered: b
         inverse=one(Stage.IMPACT, "inverse"),
         depth=one(Stage.IMPACT, "depth", _depth_of_path),
         maintenance=maintenance,
+        assessed=assessment(chosen, maintenance),
         cover=cover,
         covers=cover is not _no_cover,
         fund_cover=next((layer.kernels["cover"] for layer in layers if "cover" in layer.kernels), _no_cover),
@@ -1013,6 +1040,7 @@ def compose_round(chosen: Sequence[Mechanism], *, culled: bool, grandfathered: b
         _charge(fee, reward),
         offer,
         maintenance,
+        parts.assessed,
         parts.covers,
         _sale(of(Stage.COLLATERAL)),
         _turned_over(close_out) if close_out and grandfathered else close_out,
@@ -1026,7 +1054,7 @@ def compose_round(chosen: Sequence[Mechanism], *, culled: bool, grandfathered: b
         unwind_row,
         unwinders[0] if unwinders else _no_unwinding,
         absorb,
-        maintenance,
+        parts,
     )
     return Round(parts, absorb, play)
 

@@ -14,10 +14,9 @@ import numpy as np
 
 from stress.accounts import Book
 from stress.config import Protocol
-from stress.engine import build_cell, open_venue, requirement
+from stress.engine import assessment, build_cell, open_venue, requirement
 from stress.errors import StudyError
 from stress.kernels.jit import entry, kernel
-from stress.kernels.margin import assess
 from stress.kernels.margin import bankruptcy_price as bankruptcy_of_row
 from stress.mechanisms import shelf
 from stress.mechanisms.order_book import fillable_price as fillable_of_row
@@ -84,6 +83,7 @@ def _solver(names: tuple[str, ...], fillable: bool) -> Any:
     """Return the function (venue, prices to fill) for one combination of rules, compiled once."""
     rules = [shelf()[name] for name in names]
     maintenance = requirement(rules, "maintenance")
+    assessed = assessment(rules, maintenance)
     # A trigger's bound is its threshold without memory: what it clears is not flagged.
     clear = next((rule.bound for rule in rules if rule.stage is Stage.TRIGGER), None) or _strictly
 
@@ -91,7 +91,7 @@ def _solver(names: tuple[str, ...], fillable: bool) -> Any:
     def breached(v, a, m, price):
         v.markets[m]["mark"] = price
         v.markets[m]["net_mark"] = price
-        equity, needed = assess(v, a, maintenance)
+        equity, needed, _ = assessed(v, a)
         return needed > 0.0 and not clear(v, a, equity, needed)
 
     @kernel
@@ -120,11 +120,11 @@ def _solver(names: tuple[str, ...], fillable: bool) -> Any:
     @entry
     def solve(v, found):
         for a in range(v.traders):
-            equity, needed = assess(v, a, maintenance)
+            equity, needed, gross = assessed(v, a)
             for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
                 m = v.rows[r]["market"]
                 price = v.markets[m]["mark"]
-                found.bankruptcy[r] = bankruptcy_of_row(v, r, equity, needed, maintenance)
+                found.bankruptcy[r] = bankruptcy_of_row(v, r, equity, gross, maintenance)
                 if fillable and needed > 0.0:
                     own = maintenance(v, m, v.rows[r]["size"], price)
                     terms = v.terms[m]

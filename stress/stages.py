@@ -88,11 +88,12 @@ CONTRACTS: dict[Stage, StageContract] = {
     ),
     Stage.MARGIN_MODIFIERS: StageContract(
         (),
-        optional=("maintenance", "initial", "update"),
+        optional=("maintenance", "initial", "offset", "update"),
         at_least=0,
         at_most=None,
         meaning="maintenance(v, m, size, price, base) -> USD, from the USD that the rules before it ask; initial alike; "
         "bound(v, m, size, low, high, base) -> highest maintenance where base is the highest before it; "
+        "offset(v, a, maintenance) -> USD >= 0 that the account's positions save together; needs no bound; "
         "update(v, path, t): after the mark, once per step, `disturb` the selection where requirements may have risen",
     ),
     Stage.COLLATERAL: StageContract(

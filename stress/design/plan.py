@@ -282,12 +282,12 @@ def _cells(
 
 
 def _refuse_moving(study: Study, changed: Protocol, base: Protocol) -> None:
-    """Refuse to grandfather a change of a rule whose rates move on a path: it has one memory, not one of either terms."""
+    """Refuse to grandfather a change of a rule that is not asked position by position, or has one memory for both terms."""
     for (mechanism, new), (_, old) in zip(changed.rules(), base.rules(), strict=True):
-        if "update" not in mechanism.kernels or new == old:
+        if not mechanism.kernels.keys() & {"update", "offset"} or new == old:
             continue
         raise study.error(
-            f"positions cannot keep the rates of {mechanism.name}, which move on a path, while its parameters change",
+            f"positions cannot keep what {mechanism.name} asked, which is the account's or moves on a path",
             *(("axes", "traders") if "traders" in study.axes else ("traders",)),
             value="grandfather",
             fix="use another response, or let the axes leave that rule alone",

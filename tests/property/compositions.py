@@ -107,6 +107,11 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "average": _one_of("twap", "ema"),
         "average_window": _seconds(1, 3),
     },
+    "pair_offsets": {
+        "pairs": st.fixed_dictionaries(
+            {"one": st.just("A"), "other": st.just("B"), "offset_credit": _one_of(0.2, 0.8)}
+        ).map(lambda pair: [pair])
+    },
     "price_range": {"range_share": _one_of(0.5, 1.0)},
     "oracle_validity": {
         "volatile_limit": _one_of(1.02, 1.5),

@@ -22,6 +22,7 @@ from stress.mechanisms import (
     health_weight_margin,
     initial_floor,
     open_interest_margin,
+    pair_offsets,
     pool_minimum_collateral,
     portion_with_caps,
     remaining_collateral,
@@ -31,6 +32,7 @@ from stress.mechanisms import (
     size_premium_margin,
     skew_linear_margin,
     three_level_margin,
+    tiered_margin,
     two_step,
 )
 from stress.peers.standing import venue_of
@@ -402,3 +404,23 @@ def test_two_step_closes_part_or_all(size, equity, first, below):
     closed = two_step.quantity(venue, 0, 0, equity, 1.0, 0.0, 1, None, no_fee)
     whole = abs(size) * 100.0 <= 1.0 or equity < below * abs(size) * 100.0
     assert closed == (abs(size) if whole else first * abs(size))
+
+
+@given(st.lists(sizes, min_size=2, max_size=3), st.floats(0.0, 0.99), st.floats(0.0, 0.99), st.floats(0.5, 2.0))
+def test_pair_offsets_save_a_share_of_what_is_asked_and_the_same_for_the_mirrored_account(held, first, second, price):
+    names = ("X", "Y", "Z")[: len(held)]
+    pairs = [{"one": "X", "other": "Y", "offset_credit": first}, {"one": "Z", "other": "X", "offset_credit": second}]
+    found = []
+    for sign in (1.0, -1.0):
+        rows = {m: (sign * size, 1.0) for m, size in enumerate(held)}
+        venue = venue_of(
+            dict(zip(names, (1.0, price, 1.0 / price), strict=False)),
+            [(0.0, rows)],
+            margin_modifiers=[{"rule": "pair_offsets", "pairs": pairs}],
+        )
+        asked = sum(tiered_margin.maintenance(venue, m, size, venue.markets[m]["mark"]) for m, size in enumerate(held))
+        saved = pair_offsets.offset(venue, 0, tiered_margin.maintenance)
+        assert 0.0 <= saved <= max(first, second) * asked * (1.0 + 1e-12)
+        assert saved == 0.0 or min(held) < 0.0 < max(held)
+        found.append(saved)
+    assert found[0] == found[1]
