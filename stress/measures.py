@@ -363,6 +363,48 @@ def tail_of_part(data: xr.Dataset, losses: xr.Dataset, at: Mapping[str, int], pa
     return tail(values[values > 0], paths, level)
 
 
+class FundSize(NamedTuple):
+    """An insurance fund's size with its interval, and the need that it leaves on average; USD."""
+
+    size: float
+    low: float
+    high: float
+    mean_shortfall: float
+
+
+def newsvendor_fund(needs: np.ndarray, paths: int, carry: float, shortfall_cost: float) -> FundSize:
+    """Return the fund that costs least: the quantile of what it may need at 1 - carry / shortfall_cost.
+
+    A USD of fund costs `carry` over the horizon, a USD of need that it cannot pay `shortfall_cost`: the newsvendor's
+    trade (Chitra 2025, arXiv 2512.01112: IF* = VaR of 1 - r / kappa).
+
+    Parameters
+    ----------
+    needs : the largest needs of `paths` paths, USD; a path not listed had none.
+    """
+    if not 0 < carry < shortfall_cost:
+        raise ValueError(
+            f"a fund is worth having where 0 < carry < shortfall_cost; got {carry:g} and {shortfall_cost:g}"
+        )
+    found = tail(needs, paths, 1 - carry / shortfall_cost)
+    return FundSize(found.var, found.var_low, found.var_high, (found.es - found.var) * carry / shortfall_cost)
+
+
+def newsvendor_fund_of_cell(
+    data: xr.Dataset, losses: xr.Dataset, at: Mapping[str, int], carry: float, shortfall_cost: float
+) -> FundSize:
+    """Return `newsvendor_fund` of a cell, from the peak uncovered loss of its paths.
+
+    That is what a fund must hold to survive a path; of a cell whose fund was exhausted it is a lower bound, so run
+    the study with a fund that is not. Not numbers where loss rows of the cell were dropped at the cap.
+    """
+    mine, paths = _rows_of(data, losses, at), int(data["paths"].isel(at))
+    if int(mine.sum()) < int(data["paths_with_loss"].isel(at)):
+        return FundSize(*[math.nan] * 4)
+    needs = losses["peak_uncovered_loss"].values[mine]
+    return newsvendor_fund(needs[needs > 0], paths, carry, shortfall_cost)
+
+
 def mean_over_blocks(
     sums: xr.DataArray, count: xr.DataArray, confidence: float = CONFIDENCE
 ) -> dict[str, xr.DataArray]:

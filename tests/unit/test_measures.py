@@ -135,3 +135,32 @@ def test_a_change_of_means_is_paired_by_block():
     assert found == pytest.approx((3.0, 3.0, 3.0))
     uneven = data.assign(block_paths=(("cell", "block"), np.array([[4, 4, 4], [4, 4, 0]])))
     assert np.isnan(measures.compare_means(uneven, {"cell": 0}, {"cell": 1}, "mutualised_loss")).all()
+
+
+# --------------------------------------------------------------------------------- size of a fund
+
+
+@pytest.mark.parametrize(
+    ("law", "size", "shortfall"),
+    [
+        # D ~ Exp(m): IF* = m ln(kappa / r), E(D - IF*)+ = m r / kappa.
+        (lambda u: -2e6 * np.log1p(-u), 2e6 * math.log(20), 2e6 / 20),
+        # D ~ Pareto(x, alpha): IF* = x (kappa / r)^(1 / alpha), E(D - IF*)+ = IF* (r / kappa) / (alpha - 1).
+        (lambda u: 1e6 * (1 - u) ** (-1 / 2.5), 1e6 * 20 ** (1 / 2.5), 1e6 * 20 ** (1 / 2.5) / 20 / 1.5),
+    ],
+)
+def test_newsvendor_fund_by_closed_forms(law, size, shortfall):
+    paths = 200_000
+    needs = law((np.arange(paths) + 0.5) / paths)
+    found = measures.newsvendor_fund(needs, paths, carry=0.05, shortfall_cost=1.0)
+    assert found.size == pytest.approx(size, rel=1e-4)
+    assert found.low < found.size < found.high
+    assert found.mean_shortfall == pytest.approx(shortfall, rel=5e-3)  # the tail beyond the grid
+
+
+def test_a_fund_that_is_needed_on_few_paths_is_none():
+    found = measures.newsvendor_fund(np.array([7.0, 5.0]), 100, carry=0.05, shortfall_cost=1.0)
+    assert found.size == 0.0
+    assert found.mean_shortfall == pytest.approx(0.12)
+    with pytest.raises(ValueError, match="carry < shortfall_cost"):
+        measures.newsvendor_fund(np.array([7.0]), 100, carry=2.0, shortfall_cost=1.0)
