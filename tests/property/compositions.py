@@ -387,6 +387,8 @@ BOOK_VENUE = {
     "socialized_loss",
 }
 OPTIONS = {
+    "tail_removal",
+    "margin_clamp_factor",
     "provider_feedback",
     "order_limit",
     "spread_to_maintenance",
