@@ -750,7 +750,8 @@ def _liquidation(
 
     @kernel
     def liquidate(v, a, t):
-        attribute_loss(v, a, maintenance)
+        if not is_flat(v, a):  # what a flat account owes was lost before, and stays with those markets
+            attribute_loss(v, a, maintenance)
         done, short, capped = False, 0.0, 0.0
         for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
             if v.rows[r]["size"] == 0.0 or is_blocked(v, v.rows[r]["market"], t, LIQUIDATE):
