@@ -4,8 +4,10 @@ Stage        oracle.
 Formula      source k publishes at step t what it saw at s = t - delay_k: X(s) x (1 + offset_k) x exp(noise_k x N(0, 1)),
              if s is on its heartbeat or the price moved by deviation_threshold_k since it last published; heartbeat 0:
              every step. It is silent in an outage of the scenario and in its own [outage_from, + outage_for).
-             A manipulated source adds manipulation to its price in [manipulated_from, + manipulated_for), throughout or
-             only in what its heartbeats publish; holding it there costs `manipulation_cost`.
+             A manipulated source adds manipulation to its price in [manipulated_from, + manipulated_for): throughout, only
+             in what its heartbeats publish, or only in the last manipulated_last of each average_window counted from
+             t = 0, which moves a mean over the window by manipulation x manipulated_last / average_window; it costs
+             `manipulation_cost`.
              Valid: seen within maximum_age, and within maximum_deviation of the median of all such. O = median,
              weighted median, or the stake-weighted median over validators of each one's weighted median. Where the
              valid ones hold less than `quorum` of all weight (stake), O falls back to the last value or the own mid.
@@ -14,7 +16,7 @@ Source       Hyperliquid docs, oracle.md (2026-08-22): weighted median per valid
              @ 84d4664b: stake-weighted median, two thirds of the voting power; Chainlink: heartbeat and deviation.
 Invariants   O lies between the lowest and the highest valid source, or is a fallback; no source sees beyond t - delay.
              One honest majority of the weight bounds what the others can do.
-Limits       at most 8 sources and 8 validators, the same for every market. Noise is a function of the path (the price
+Limits       at most 8 sources and 8 validators; a source prices every market or those that it names. Noise is a function of the path (the price
              after its first step), market, source and step: paths that begin alike share it. Sources that see own
              impact see it alike (arbitrage_share).
 """
@@ -27,9 +29,10 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from stress.errors import StudyError
 from stress.kernels.halts import is_blocked
 from stress.kernels.impact import displaced
-from stress.kernels.jit import kernel
+from stress.kernels.jit import inlined, kernel
 from stress.kernels.medians import weighted_median
 from stress.kernels.rng import SOURCE_NOISE, market_id, normal, round_keys, stream_of, uniforms
 from stress.kernels.venue import ORACLE_UPDATE
@@ -47,6 +50,7 @@ from stress.stages import (
 )
 
 MOST = 8
+AT_HEARTBEATS, AT_WINDOWS = 1, 2
 NEVER = 1e300
 _KEYS = round_keys(0, stream_of("oracle_panel"))
 _NONE = Delay(value=Seconds(0.0))
@@ -75,9 +79,12 @@ class OracleSource(BaseModel):
     manipulation: float = Field(default=0.0, gt=-1, description="move of its price while manipulated, fraction")
     manipulated_from: RoundedUp = Field(default=Seconds(0.0), description="time on the path at which it begins")
     manipulated_for: RoundedUp = Field(default=Seconds(0.0), description="how long")
-    manipulated_at: Literal["throughout", "heartbeats"] = Field(
-        default="throughout", description="all the time, or only in what heartbeats publish"
+    manipulated_at: Literal["throughout", "heartbeats", "windows"] = Field(
+        default="throughout", description="all the time, only in what heartbeats publish, or only as windows end"
     )
+    manipulated_window: RoundedUp = Field(default=Seconds(0.0), description="windows: length of the averaging window")
+    manipulated_last: RoundedUp = Field(default=Seconds(0.0), description="windows: how long before each one's end")
+    prices: tuple[str, ...] | None = Field(default=None, min_length=1, description="markets it has; null = every one")
     depth_usd: float | None = Field(default=None, gt=0, description="its depth within 1 %, one side; for the cost")
     replenished_in: Seconds = Field(default=Seconds(60.0), gt=0, description="time in which its depth comes back")
 
@@ -114,27 +121,35 @@ class OraclePanel(MechanismParameters):
                 raise ValueError(f"{source.name}: a heartbeat of 0s publishes every step: no threshold, no phase")
             if source.manipulated_at == "heartbeats" and source.heartbeat.value == 0:
                 raise ValueError(f"{source.name}: manipulated at heartbeats, it needs one above 0s")
+            timed = source.manipulated_at == "windows"
+            if timed != (0 < source.manipulated_last < source.manipulated_window):
+                raise ValueError(f"{source.name}: manipulated at windows, 0s < manipulated_last < manipulated_window")
         return self
 
     def terms(self, market, step):
         """Return the kernel's fields: one array over sources for each of their parameters."""
         columns = {name: np.zeros(MOST) for name in _COLUMNS}
         validators = sorted(self.stakes or {})
-        for k, source in enumerate(self.sources):
+        sources = [source for source in self.sources if source.prices is None or market in source.prices]
+        if not sources:
+            raise StudyError(
+                "no source prices this market", key="sources", value=market, fix="add one, or widen `prices`"
+            )
+        for k, source in enumerate(sources):
             own = _seconds_of(source, step)
             columns["source_weight"][k] = 1.0 if self.combine == "median" else source.weight
             columns["source_validator"][k] = validators.index(source.validator) if validators else 0
             columns["source_threshold"][k] = source.deviation_threshold or NEVER
             columns["source_offset"][k], columns["source_noise"][k] = source.offset, source.noise
             columns["source_manipulation"][k] = source.manipulation
-            columns["source_at_beats"][k] = source.manipulated_at == "heartbeats"
+            columns["source_manipulated_at"][k] = ("throughout", "heartbeats", "windows").index(source.manipulated_at)
             for name, steps in own.items():
                 columns[f"source_{name}"][k] = steps
         stakes = np.zeros(MOST)
         stakes[: len(validators)] = [(self.stakes or {})[name] for name in validators]
         return {
             **columns,
-            "source_count": len(self.sources),
+            "source_count": len(sources),
             "validator_stake": stakes,
             "by_stake": int(self.combine == "stake_weighted_median"),
             "oracle_quorum": self.quorum,
@@ -156,7 +171,7 @@ class OraclePanel(MechanismParameters):
                 found.append(
                     f"Oracle source {source.name} is manipulated by {source.manipulation:+.1%} from "
                     f"{format_duration(source.manipulated_from)} for {format_duration(source.manipulated_for)}, "
-                    f"{'in what heartbeats publish' if source.manipulated_at == 'heartbeats' else 'throughout'}; {cost}."
+                    f"{_timing(source)}; {cost}."
                 )
         return tuple(found)
 
@@ -165,7 +180,7 @@ class OraclePanel(MechanismParameters):
 
         Half the displaced notional is lost on the way there and back, once for every time that the depth is
         replenished: depth x (m / 1 %) x |m| / 2 x (1 + duration / replenished_in), duration 0 at heartbeats, where each
-        of them is paid once.
+        of them is paid once; at windows it is paid in the last part of each.
         """
         source = next(source for source in self.sources if source.name == name)
         if source.depth_usd is None:
@@ -174,10 +189,33 @@ class OraclePanel(MechanismParameters):
         once = source.depth_usd * move / 0.01 * move / 2.0
         if source.manipulated_at == "heartbeats":
             return once * math.ceil(source.manipulated_for / source.heartbeat.value)
+        if source.manipulated_at == "windows":
+            ends = math.ceil(source.manipulated_for / source.manipulated_window)
+            return once * ends * (1.0 + source.manipulated_last / source.replenished_in)
         return once * (1.0 + source.manipulated_for / source.replenished_in)
 
 
-_TIMES = ("delay", "heartbeat", "heartbeat_phase", "outage_from", "outage_for", "manipulated_from", "manipulated_for")
+def _timing(source: OracleSource) -> str:
+    if source.manipulated_at == "windows":
+        share = source.manipulated_last / source.manipulated_window
+        return (
+            f"in the last {format_duration(source.manipulated_last)} of each {format_duration(source.manipulated_window)}, "
+            f"which moves a mean over it by {source.manipulation * share:+.2%}"
+        )
+    return "in what heartbeats publish" if source.manipulated_at == "heartbeats" else "throughout"
+
+
+_TIMES = (
+    "delay",
+    "heartbeat",
+    "heartbeat_phase",
+    "outage_from",
+    "outage_for",
+    "manipulated_from",
+    "manipulated_for",
+    "manipulated_window",
+    "manipulated_last",
+)
 _COLUMNS = (
     "source_weight",
     "source_validator",
@@ -185,7 +223,7 @@ _COLUMNS = (
     "source_offset",
     "source_noise",
     "source_manipulation",
-    "source_at_beats",
+    "source_manipulated_at",
     *(f"source_{name}" for name in _TIMES),
 )
 
@@ -213,6 +251,15 @@ def _noise(v, path, m, k, s):
     return normal(u)
 
 
+@inlined
+def _is_timed(v, m, k, s, on_beat):
+    """Tell whether step s is one in which source k's manipulation acts."""
+    terms = v.terms[m]
+    if terms["source_manipulated_at"][k] == AT_WINDOWS:
+        return -s % int(terms["source_manipulated_window"][k]) < terms["source_manipulated_last"][k]
+    return on_beat or terms["source_manipulated_at"][k] != AT_HEARTBEATS
+
+
 @kernel
 def _publish(v, path, m, k, t):
     """Let source k publish what is due at step t."""
@@ -230,7 +277,7 @@ def _publish(v, path, m, k, t):
     beat = int(terms["source_heartbeat"][k])
     on_beat = beat == 0 or (s - int(terms["source_heartbeat_phase"][k])) % beat == 0
     since = s - int(terms["source_manipulated_from"][k])
-    if 0 <= since < terms["source_manipulated_for"][k] and (on_beat or terms["source_at_beats"][k] == 0.0):
+    if 0 <= since < terms["source_manipulated_for"][k] and _is_timed(v, m, k, s, on_beat):
         price *= 1.0 + terms["source_manipulation"][k]
     last = state["source_price"][k]
     if on_beat or last == 0.0 or abs(price / last - 1.0) >= terms["source_threshold"][k]:

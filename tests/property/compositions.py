@@ -319,6 +319,7 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "keeper_patience": _seconds(0, 2),
     },
     "backstop_vault": {
+        "loss_limit": _one_of(None, 0.1),
         "vault_equity": _one_of(0.0, 300.0, 1e5),
         "takeover_below": _one_of(0.3, 0.7, 1.0),
         "takes_insolvent": st.booleans(),
@@ -387,6 +388,7 @@ BOOK_VENUE = {
     "socialized_loss",
 }
 OPTIONS = {
+    "loss_limit",
     "tail_removal",
     "margin_clamp_factor",
     "provider_feedback",

@@ -182,3 +182,13 @@ def test_the_vault_may_gain():
 def test_parameters_that_make_no_sense_are_refused(key, value):
     with pytest.raises(ValidationError, match=key):
         BackstopVault(**{"vault_equity": 1.0, "takeover_below": 0.5, key: value})
+
+
+@pytest.mark.parametrize(("limit", "held"), [(None, 128.0), (0.05, 64.0), (0.06, 128.0)])
+def test_the_vault_stops_in_a_market_in_which_it_lost_its_share(limit, held):
+    # It takes 64 at 94.515625 as above and loses 545 of 10,000 by 86, where the second account (cash 961) has 65 of 172 due.
+    book = one_market_book([351.0, 961.0], [64.0, 64.0], [100.0, 100.0])
+    paths = one_market_paths([100.0, 96.0, 86.0], depth=0.0)
+    venue, out = venue_of(book, paths, loss_limit=limit, takes_insolvent=False)
+    assert row_of(venue, "vault")[0] == held
+    assert out["violation"] == 0

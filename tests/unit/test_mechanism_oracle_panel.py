@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from stress.errors import StudyError
 from stress.mechanisms.oracle_panel import MOST, OraclePanel, combined
-from tests.venues import at_rest, one_market_book, one_market_paths, protocol_of, trace_one
+from tests.venues import at_rest, book_of, one_market_book, one_market_paths, paths_of, protocol_of, run_one, trace_one
 
 pytestmark = pytest.mark.interpreted
 
@@ -132,6 +132,33 @@ def test_a_manipulation_timed_to_the_heartbeat_is_as_good_and_cheaper():
         OraclePanel(sources=[{"name": "x"}]).manipulation_cost("x")
 
 
+def test_a_manipulation_timed_to_the_end_of_averaging_windows():
+    # Windows of 3 min: the last minute of each, so steps 3 and 6; a mean over a window moves by a third of 30 %.
+    thin = {"manipulation": 0.3, "manipulated_for": "6m", "depth_usd": 1e5, "replenished_in": "60s"}
+    timed = thin | {"manipulated_at": "windows", "manipulated_window": "180s", "manipulated_last": "60s"}
+    prices = seen([100.0] * 8, [timed | {"manipulated_from": "60s"}])
+    assert prices == pytest.approx([100.0, 100.0, 100.0, 130.0, 100.0, 100.0, 130.0, 100.0])
+    assert np.mean(prices[1:4]) == pytest.approx(110.0)
+    # 1e5 x 30 x 15 % lost twice an end (one minute's depth comes back), at two ends; throughout 7 times, all alike.
+    panel = OraclePanel(sources=[{"name": "x"} | timed])
+    assert panel.manipulation_cost("x") == pytest.approx(2 * 2 * 4.5e5)
+    assert OraclePanel(sources=[{"name": "x"} | thin]).manipulation_cost("x") == pytest.approx(7 * 4.5e5)
+    assert panel.notes() == (
+        "Oracle source x is manipulated by +30.0% from 0s for 6m, in the last 1m of each 3m, which moves a mean over it by "
+        "+10.00%; that costs about 1,800,000 USD.",
+    )
+
+
+def test_a_source_prices_the_markets_that_it_names():
+    sources = [{"name": "wide"}, {"name": "thin", "prices": ["X"], "manipulation": 0.4, "manipulated_for": "1h"}]
+    rule = {"rule": "oracle_panel", "sources": sources, "combine": "weighted_median", "quorum": 0.0}
+    book = book_of(("X", "Y"), [1e9], [[(0, 1e-9, 100.0), (1, 1e-9, 100.0)]])
+    venue = run_one(protocol_of(oracle=rule), book, paths_of([[[100.0, 100.0]] * 3]))[0]
+    assert venue.markets["oracle"].tolist() == pytest.approx([120.0, 100.0])
+    with pytest.raises(StudyError, match="no source prices this market"):
+        OraclePanel(sources=[sources[1]]).terms("Y", 60.0)
+
+
 def test_after_a_halt_the_panel_restarts_late():
     halted = np.array([[0, 64, 64, 0, 0, 0]], np.uint8)
     assert seen(RISE, [{}], venue_outage=halted) == [100.0, 100.0, 100.0, 103.0, 104.0, 105.0]
@@ -145,6 +172,8 @@ def test_after_a_halt_the_panel_restarts_late():
         ({"sources": [{"name": "a"}], "combine": "stake_weighted_median"}, "`stakes` names the validators"),
         ({"sources": [{"name": "a", "deviation_threshold": 0.1}]}, "publishes every step"),
         ({"sources": [{"name": "a", "manipulated_at": "heartbeats"}]}, "needs one above 0s"),
+        ({"sources": [{"name": "a", "manipulated_at": "windows"}]}, "0s < manipulated_last"),
+        ({"sources": [{"name": "a", "manipulated_last": "60s", "manipulated_window": "2m"}]}, "manipulated at windows"),
         ({"sources": [{"name": str(k)} for k in range(MOST + 1)]}, "at most 8"),
         ({"sources": []}, "at least 1"),
     ],
