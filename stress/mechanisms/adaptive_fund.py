@@ -26,7 +26,17 @@ from stress.kernels.halts import is_blocked
 from stress.kernels.jit import inlined, kernel
 from stress.kernels.ledger import open_interest, touch
 from stress.kernels.venue import BALANCE, INSURANCE_FUND, TREASURY, WITHDRAW
-from stress.stages import Delay, Mechanism, MechanismParameters, MustResolve, RoundedUp, Seconds, Stage, StateField
+from stress.stages import (
+    Delay,
+    Mechanism,
+    MechanismParameters,
+    MustResolve,
+    RoundedUp,
+    Seconds,
+    Stage,
+    StateField,
+    format_duration,
+)
 
 DAY = 86_400.0
 
@@ -53,6 +63,17 @@ class AdaptiveFund(MechanismParameters):
         if interval.value <= 0 or interval.at_step == 0:
             raise ValueError("an interval lasts longer than 0s")
         return interval
+
+    def notes(self) -> tuple[str, ...]:
+        """Say the fund's rule in words."""
+        every = format_duration(self.review_interval.value)
+        return (
+            f"The fund aims at {self.fund_target:.3g} of the open interest that it insures. Fees of ordinary trading bring it "
+            f"{self.fund_fee_rate:.3g} of open interest a day, liquidations their penalties. Every {every}: below its target "
+            f"its providers pay in what is missing, at most {self.fund_top_up:.3g} of the target and no more than they have "
+            f"set aside; above it, after {format_duration(self.fund_quiet)} without a claim, {self.fund_release:.3g} of the "
+            "excess goes back, unless withdrawals are halted.",
+        )
 
     def balances(self) -> dict[int, float]:
         """The fund's balance, and what its providers hold ready."""

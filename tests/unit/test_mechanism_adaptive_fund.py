@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stress.mechanisms.adaptive_fund import flow_to_fund
+from stress.mechanisms.adaptive_fund import AdaptiveFund, flow_to_fund
 from tests.venues import account_cash, one_market_book, one_market_paths, protocol_of, run_one
 
 pytestmark = pytest.mark.interpreted
@@ -63,3 +63,12 @@ def test_it_pays_claims_and_remembers_them():
     fund, _, out = run(3, book, 90.0, adaptive_fund=200.0, fund_release=1.0, fund_quiet="5m")
     assert out["fund_paid"] == pytest.approx(60.0)
     assert fund == pytest.approx(140.0)
+
+
+def test_the_report_says_the_rule_in_words():
+    (said,) = AdaptiveFund(adaptive_fund=1e6, fund_target=0.02, fund_fee_rate=1e-4).notes()
+    assert said.startswith(
+        "The fund aims at 0.02 of the open interest that it insures. Fees of ordinary trading bring it 0.0001"
+    )
+    assert "Every 1h: below its target its providers pay in what is missing, at most 0.1 of the target" in said
+    assert "after 7d without a claim, 0.1 of the excess goes back" in said
