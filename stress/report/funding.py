@@ -16,8 +16,8 @@ def section(reading: Reading) -> Section | None:
     if f"mean_{TERMS[0]}_by_market" not in reading.data:
         return None  # a store of before these were recorded
     rows = [
-        (*(() if len(reading.pair) == 1 else (name,)), scenario.name, *row)
-        for name, cell in reading.pair
+        (*(() if len(reading.shown) == 1 else (name,)), scenario.name, *row)
+        for name, cell in reading.shown
         for scenario in reading.scenarios
         for row in _rows(reading, scenario, cell)
     ]
@@ -27,7 +27,14 @@ def section(reading: Reading) -> Section | None:
         "Promised is the rate that the venue quotes at the start, paid what the paying side paid over the horizon, as a "
         "yearly rate, means over paths with 95 % intervals (+: longs pay). A position held for its funding earns the second."
     )
-    heads = (*(() if len(reading.pair) == 1 else ("cell",)), "scenario", "market", "promised", "paid", "turns per path")
+    heads = (
+        *(() if len(reading.shown) == 1 else ("venue" if reading.compares else "cell",)),
+        "scenario",
+        "market",
+        "promised",
+        "paid",
+        "turns per path",
+    )
     return Section("funding", "Funding promised and paid", (lead, Table("Per year", heads, tuple(rows))))
 
 
