@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from stress import engine
 from stress.config import load_study
 from stress.design import plan
 from stress.errors import StudyError
+from stress.report.limits import _traders
 from stress.traders import respond, turned_over
 from tests.venues import one_market_book, one_market_paths, protocol_of
 
@@ -103,3 +105,12 @@ def test_rates_that_move_on_a_path_cannot_be_kept():
     stated = study.resolved() | {"traders": "grandfather"}
     with pytest.raises(StudyError, match="adaptive_margin"):
         plan(type(study)(**stated))
+
+
+@pytest.mark.parametrize(("shares", "silent"), [((0.0, 0.25), True), ((0.25, 1.0), False)])
+def test_the_report_says_what_turns_over_and_where_a_change_cannot_show(shares, silent):
+    study = SimpleNamespace(book=SimpleNamespace(kind="snapshot"), traders="grandfather", turnover=0.0)
+    plan = SimpleNamespace(cell_axes={"turnover": shares})
+    said = " ".join(_traders(SimpleNamespace(study=study, plan=plan, scenarios=())))
+    assert "positions keep the margin rates under which they were opened" in said
+    assert ("a change of margin cannot show there" in said) == silent
