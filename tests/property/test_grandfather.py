@@ -13,6 +13,8 @@ from tests.property.compositions import STEP, blocks, books, protocols, rules
 pytestmark = pytest.mark.interpreted
 
 tiers = rules("tiered_margin")
+# A funding clamp that follows margin follows the new terms: it is no position's rate.
+without_clamp = protocols(margin=tiers, funding=st.none() | rules("velocity_funding"))
 
 
 def run(protocol, book, block, *, culled=True, **kept):
@@ -22,7 +24,7 @@ def run(protocol, book, block, *, culled=True, **kept):
     return outcome.paths.tobytes(), outcome.markets.tobytes()
 
 
-@given(old=protocols(margin=tiers), margin=tiers, book=books(), block=blocks(), turnover=st.floats(0.0, 1.0))
+@given(old=without_clamp, margin=tiers, book=books(), block=blocks(), turnover=st.floats(0.0, 1.0))
 def test_old_and_new_terms_are_the_ends_and_i9_holds_between(old, margin, book, block, turnover):
     new = Protocol.model_validate(old.model_dump(by_alias=True) | {"margin": margin})
     assert run(new, book, block, before=old, turnover=0.0) == run(old, book, block)
