@@ -97,12 +97,11 @@ class Realised(Sourced):
     """What happened to a venue in the event: something to hold a replay of it against, and no input of a path.
 
     `of` names venue and time. `measure`: USD liquidated and deleveraged, deleveraged over liquidated, paid by the fund
-    over its balance, seconds from the first liquidation to the first deleveraging. In an event, `source` names one of
-    its sources; in a replay it is the source.
+    over its balance at the start. In an event, `source` names one of its sources; in a replay it is the source.
     """
 
     of: str
-    measure: Literal["liquidated_notional", "adl_notional", "adl_share", "fund_used", "first_adl_after"]
+    measure: Literal["liquidated_notional", "adl_notional", "adl_share", "fund_used"]
     value: Annotated[float, Field(ge=0)]
 
 

@@ -13,6 +13,7 @@ DASH = "–"
 
 _NAME = re.compile(r"(?:(.+)\.)?([^.\[]+)(?:\[([0-9]+)\])?")
 _SCALES = ((1e12, "tn"), (1e9, "bn"), (1e6, "M"), (1e3, "k"))
+_MONEY = {"insurance_fund", "vault_equity", "pool_equity", "above"}
 _AXIS_WORDS = {
     "maintenance_to_initial_ratio": "maintenance ÷ initial margin",
     "leverage_cap": "leverage cap",
@@ -150,7 +151,7 @@ def axis_value(name: str, value: object) -> str:
     if isinstance(value, Seconds):
         return span(value)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return f"{value:g}x" if field == "leverage_cap" else usd(value) if field == "insurance_fund" else f"{value:g}"
+        return f"{value:g}x" if field == "leverage_cap" else usd(value) if field in _MONEY else f"{value:g}"
     return str(value)
 
 

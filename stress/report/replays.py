@@ -10,7 +10,7 @@ import numpy as np
 
 from stress.report import figures
 from stress.report.document import Block, Figure, Panel, Section, Table, Text
-from stress.report.formats import axis_label, percent, rounded_usd, span, stated, usd, utc
+from stress.report.formats import axis_label, percent, rounded_usd, stated, usd, utc
 from stress.report.reading import Reading, ScenarioView
 
 # A second drawing shows single steps this far around the worst one, if the horizon is much longer.
@@ -24,7 +24,6 @@ _MEASURES = {
     "adl_notional": "deleveraged",
     "adl_share": "deleveraged ÷ liquidated",
     "fund_used": "paid by the fund ÷ its balance at the start",
-    "first_adl_after": "from the first liquidation to the first deleveraging",
 }
 
 
@@ -84,7 +83,7 @@ def _realised(reading: Reading) -> Table | None:
     )
     caption = (
         f"Simulated against realised, {_cell_words(reading)}. Book and open interest are the study's and not the venue's of "
-        "that day, so shares and times can be held against each other; amounts only in order of magnitude"
+        "that day, so shares can be held against each other, amounts only in order of magnitude"
     )
     return (
         Table(caption, ("measure", "simulated here", "realised", "where and when", "how known"), rows) if rows else None
@@ -96,9 +95,6 @@ def _simulated(reading: Reading, scenario: ScenarioView, told: Story, measure: s
     if measure == "fund_used":
         paid = reading.number("mean_fund_paid", scenario, reading.headline)
         return paid / reading.fund if 0 < reading.fund < float("inf") else None
-    if measure == "first_adl_after":
-        first, last = told.first(told.liquidated), told.first(told.deleveraged)
-        return None if first is None or last is None else (last - first).total_seconds()
     if measure == "adl_share":
         return deleveraged / liquidated if liquidated else None
     return liquidated if measure == "liquidated_notional" else deleveraged
@@ -107,8 +103,6 @@ def _simulated(reading: Reading, scenario: ScenarioView, told: Story, measure: s
 def _in_words(measure: str, value: float | None) -> str:
     if value is None:
         return "none"
-    if measure == "first_adl_after":
-        return span(round(value))
     return percent(value) if measure in ("adl_share", "fund_used") else usd(value)
 
 

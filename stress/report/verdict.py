@@ -245,15 +245,22 @@ def _outcome(reading: Reading) -> Verdict:
             usd(reading.number(f"mean_{name}", scenario, reading.headline))
             for name in ("liquidated_notional", "fund_paid")
         )
+        # A venue without a fund pays nothing from one: not 0, but nothing to pay.
+        fund, paid = (
+            (f", paid by the fund {paid}", paid)
+            if reading.possible("fund_paid", reading.headline)
+            else ("", "cannot occur")
+        )
         told = story(reading, scenario)
         times = ["–", "–"] if told is None else [_when(told.first(x)) for x in (told.liquidated, told.deleveraged)]
         rows.append((f"{scenario.name}, {scenario.given}", *losses, closed, paid, *times))
-        said.append(f"{scenario.name}: mutualised loss {losses[-1]}, paid by the fund {paid}, first ADL {times[1]}.")
+        said.append(f"{scenario.name}: mutualised loss {losses[-1]}{fund}, first ADL {times[1]}.")
         if reading.number(f"events_{reading.event}", scenario, reading.headline):
             own = scenario.given.partition(", ")[2]
             hit.append(f"{scenario.name} ({own})" if own else scenario.name)
     event = EVENTS[reading.event]
-    headline = f"No {event}" if not hit else event if len(hit) == len(rows) else f"{event} only on {', '.join(hit)}"
+    every = f"{event} on every path" if len(rows) > 1 else event
+    headline = f"No {event}" if not hit else every if len(hit) == len(rows) else f"{event} only on {', '.join(hit)}"
     kind = "historical path" if reading.scenarios[0].kind == "replay" else "stated path"
     # More than two paths do not fit into sixty words; the table has them all.
     sentence = " ".join(said) if len(said) <= 2 else ""

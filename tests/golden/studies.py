@@ -98,6 +98,21 @@ def printed(name: str) -> str:
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
 
 
+# What the proposer of the example says; nothing of it happened.
+WORDS = {
+    "author": "Risk desk of the fictitious venue",
+    "why_now": "Makers asked for 50x on 2026-11-02 (an invented thread of an invented forum).",
+    "motivation": (
+        "An invented problem, to show where one stands: on 2026-11-02 makers of the fictitious venue wrote that its cap of 20x sends "
+        "their flow elsewhere, and asked for 50x in every market.\n\n"
+        "A motivation names what was observed, when, and where it can be read; the evidence below then says what the change would do "
+        "about it, and to whom."
+    ),
+    "conflicts": "none: venue, author and book are invented",
+    "licence": "CC0 1.0",
+}
+
+
 def example(name: str, folder: Path) -> None:
     """Write the report of a finished run as Markdown with its figures, as a forge shows it, and its proposal."""
     with tempfile.TemporaryDirectory() as whole:
@@ -106,7 +121,7 @@ def example(name: str, folder: Path) -> None:
         for file in page.parent.iterdir():
             if file != page:
                 folder.joinpath(file.name).write_bytes(file.read_bytes())
-        finished(name).propose(folder / "proposal")
+        finished(name).propose(folder / "proposal", **WORDS)
 
 
 README = re.compile(r"(<!-- first look: written by make golden -->\n```text\n)(.*?)(\n?```\n<!-- end -->)", re.DOTALL)
