@@ -13,6 +13,7 @@ from itertools import pairwise, product
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, Self
 
+import numpy as np
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -27,6 +28,7 @@ from pydantic import (
 )
 
 from stress.errors import StudyError, did_you_mean
+from stress.kernels.venue import ACTIONS
 from stress.stages import BlockedActions, Exact, Seconds, format_duration, parse_duration
 
 STATIONARY = "stationary"
@@ -56,7 +58,70 @@ class _Entry(BaseModel):
         return True
 
 
-class RegimeScenario(_Entry):
+class Between(_Entry):
+    """A stretch of the horizon, from <= t < to."""
+
+    from_: Exact = Field(alias="from")
+    to: Exact
+
+    @model_validator(mode="after")
+    def _ends_after_it_starts(self) -> Self:
+        if self.to <= self.from_:
+            raise ValueError("`to` must be later than `from`")
+        return self
+
+    def during(self, times: np.ndarray, step: float, key: str) -> np.ndarray:
+        """Return which of the times (S + 1,) of steps, in seconds, fall into it: (S + 1,) bool."""
+        flags = np.asarray((times >= self.from_) & (times < self.to))
+        if not flags.any():
+            raise StudyError(
+                "no step of the study falls into it",
+                key=key,
+                value=f"{format_duration(self.from_)} to {format_duration(self.to)}",
+                fix=f"make it at least one step of {format_duration(step)} long, inside the horizon",
+            )
+        return flags
+
+
+class VenueOutage(Between):
+    """Actions that the venue cannot perform in a stretch of the horizon.
+
+    `settles_every`: the venue does not stand still but lags. What it blocks goes through in one step of each such
+    time, counted from `from`: an order waits for the next, up to that long.
+    """
+
+    blocks: BlockedActions = Field(min_length=1)
+    settles_every: Annotated[Exact, Field(gt=0)] | None = None
+
+    def bits(self, times: np.ndarray, step: float, key: str) -> np.ndarray:
+        """Return the blocked actions of every step (kernels.venue.ACTIONS): (S + 1,) uint8."""
+        blocked = self.during(times, step, key)
+        if self.settles_every is not None:
+            count = self.settles_every / step
+            if count < 2 or abs(count - round(count)) > 1e-9:
+                raise StudyError(
+                    f"a lag is two steps of {format_duration(step)} or more, in whole steps",
+                    key=f"{key}.settles_every",
+                    value=format_duration(self.settles_every),
+                    fix=f"use a multiple of {format_duration(step)}",
+                )
+            since = np.round((times - self.from_) / step - 1e-9)
+            blocked &= (since <= 0) | (since % round(count) != 0)
+        return np.where(blocked, sum(ACTIONS[action] for action in set(self.blocks)), 0).astype(np.uint8)
+
+
+class _Scenario(_Entry):
+    """What paths of every kind may have: outages of the venue, and lags."""
+
+    venue_outages: tuple[VenueOutage, ...] = ()
+
+    @property
+    def outages(self) -> dict[str, VenueOutage]:
+        """Outages by the key under which each stands."""
+        return {f"venue_outages.{n}": outage for n, outage in enumerate(self.venue_outages)}
+
+
+class RegimeScenario(_Scenario):
     """Paths of the market model that start in one regime (`stationary`: in its stationary law).
 
     The chain runs free after t = 0; `held` pins it.
@@ -105,7 +170,7 @@ class Realised(Sourced):
     value: Annotated[float, Field(ge=0)]
 
 
-class ReplayScenario(_Entry):
+class ReplayScenario(_Scenario):
     """A stretch of history from a price file: `from` <= t < `from` + the study's horizon.
 
     `impact_share`: one run for each entry, own impact scaled by it. A study that leaves it out runs at 0 (history
@@ -162,30 +227,6 @@ class ReplayScenario(_Entry):
         return tuple(found)
 
 
-class Between(_Entry):
-    """A stretch of the horizon, from <= t < to."""
-
-    from_: Exact = Field(alias="from")
-    to: Exact
-
-    @model_validator(mode="after")
-    def _ends_after_it_starts(self) -> Self:
-        if self.to <= self.from_:
-            raise ValueError("`to` must be later than `from`")
-        return self
-
-
-class VenueOutage(Between):
-    """Actions that the venue cannot perform in a stretch of the horizon.
-
-    `settles_every`: the venue does not stand still but lags. What it blocks goes through in one step of each such
-    time, counted from `from`: an order waits for the next, up to that long.
-    """
-
-    blocks: BlockedActions = Field(min_length=1)
-    settles_every: Annotated[Exact, Field(gt=0)] | None = None
-
-
 STEP = "step"
 
 
@@ -202,7 +243,7 @@ Speed = Annotated[
 ]
 
 
-class ShockScenario(_Entry):
+class ShockScenario(_Scenario):
     """A stated move: flat, then log-linear `over` a time, then flat; one deterministic path.
 
     `shocks`: simple return of each market (-0.3 = down 30 %). Markets not named stand still, or take the log
@@ -222,6 +263,11 @@ class ShockScenario(_Entry):
     depth: Annotated[float, Field(gt=0)] = 1.0
     oracle_outage: Between | None = None
     venue_outage: VenueOutage | None = None
+
+    @property
+    def outages(self) -> dict[str, VenueOutage]:
+        """Outages by the key under which each stands."""
+        return super().outages | ({"venue_outage": self.venue_outage} if self.venue_outage else {})
 
     @property
     def one_path(self) -> bool:
@@ -327,7 +373,7 @@ class History(_Entry):
     on_bad_print: Literal["refuse", "keep", "winsorise"] = "refuse"
 
 
-class AnchorScenario(_Entry):
+class AnchorScenario(_Scenario):
     """Paths through stated anchors, with random noise between them: an anchor path, not historical data.
 
     `anchors`: by asset of the event; a market takes the curve of its own name, or of the asset that `map`

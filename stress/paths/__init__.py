@@ -257,7 +257,7 @@ class PathSource:
     or a shock. terms : of the layers, or of anchors. impact_scale : share by which a replay scales own
     impact; already in its depth (D / share). report : what a replay met in its price file, else None.
     overlay : the one path of a shock that comes on top of every path, else None. quoted : pairs (market, market in
-    whose asset it is quoted).
+    whose asset it is quoted). outage : (S + 1,) action bits that the venue cannot perform, by the scenario.
     """
 
     scenario: Any
@@ -272,6 +272,7 @@ class PathSource:
     report: PriceReport | None = None
     overlay: PathBlock | None = None
     quoted: tuple[tuple[int, int], ...] = ()
+    outage: np.ndarray | None = None
 
     @property
     def paths_available(self) -> int | None:
@@ -281,6 +282,8 @@ class PathSource:
     def generate(self, first_path: int, count: int) -> PathBlock:
         """Return paths first_path .. first_path + count - 1, prices in USD."""
         block = self._drawn(first_path, count)
+        if self.outage is not None:
+            block = block._replace(venue_outage=block.venue_outage | self.outage)
         if not self.quoted:
             return block
         world = block.world.copy()
@@ -396,6 +399,10 @@ def compose(
     source = _compose(
         model, scenario, markets=markets, horizon=horizon, step=step, seed=seed, axes=axes, history=history
     )
+    times = np.arange(source.steps + 1) * step
+    for key, outage in scenario.outages.items():
+        bits = outage.bits(times, step, f"scenarios.{scenario.name}.{key}")
+        source = replace(source, outage=bits if source.outage is None else source.outage | bits)
     quoted = {name: model.markets[name].quoted_in for name in markets if model.markets[name].quoted_in is not None}
     if not quoted or isinstance(scenario, ReplayScenario):
         return source

@@ -1,4 +1,4 @@
-"""Deterministic shock: flat, then a log-linear move, then flat; oracle and venue fail as stated.
+"""Deterministic shock: flat, then a log-linear move, then flat; the oracle fails as stated.
 
 One path, or on top of every path of the market model.
 
@@ -6,7 +6,7 @@ Equations    ln W_i(t) = ln W_i(0) + ln(1 + x_i) clip((t - at) / over, 0, 1); de
              D0 x multiple from `at` on; premium 0. On top of paths: W and depth are multiplied by the
              shock's W_i(t) / W_i(0) and depth / D0; premiums stay those of the paths.
 Parameters   `stress.scenarios.ShockScenario`: size, speed (`over`), breadth (`shocks`, `others`),
-             liquidity (`depth`), frozen oracle, outage or settlement lag of the venue.
+             liquidity (`depth`), frozen oracle.
 Calibration  none: a shock is chosen, not fitted.
 Cannot       say how likely it is.
 """
@@ -19,8 +19,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from stress.errors import StudyError, did_you_mean
-from stress.kernels.venue import ACTIONS, PathBlock
-from stress.scenarios import Between, ShockScenario, VenueOutage
+from stress.kernels.venue import PathBlock
+from stress.scenarios import ShockScenario
 from stress.stages import format_duration
 
 
@@ -42,35 +42,6 @@ def _log_moves(scenario: ShockScenario, markets: Sequence[str], known: Sequence[
         sign = 1.0 if scenario.others == "same" else -1.0
         return np.array([named.get(market, sign * move) for market in markets])
     return move * beta[[known.index(market) for market in markets]] / beta[known.index(leader)]
-
-
-def _during(outage: Between, times: np.ndarray, step: float, key: str) -> np.ndarray:
-    flags = (times >= outage.from_) & (times < outage.to)
-    if not flags.any():
-        raise StudyError(
-            "no step of the study falls into it",
-            key=key,
-            value=f"{format_duration(outage.from_)} to {format_duration(outage.to)}",
-            fix=f"make it at least one step of {format_duration(step)} long, inside the horizon",
-        )
-    return flags
-
-
-def _settling(outage: VenueOutage, times: np.ndarray, step: float, key: str) -> np.ndarray:
-    """Return the steps of a lagging venue in which what waited goes through: (S + 1,) bool."""
-    every = outage.settles_every
-    if every is None:
-        return np.zeros(len(times), bool)
-    count = every / step
-    if count < 2 or abs(count - round(count)) > 1e-9:
-        raise StudyError(
-            f"a lag is two steps of {format_duration(step)} or more, in whole steps",
-            key=key,
-            value=format_duration(every),
-            fix=f"use a multiple of {format_duration(step)}",
-        )
-    since = np.round((times - outage.from_) / step - 1e-9)
-    return np.asarray((since > 0) & (since % round(count) == 0))
 
 
 def build(
@@ -98,14 +69,9 @@ def build(
     moves = _log_moves(scenario, markets, known, beta)
     progress = np.clip((times - scenario.at) / over, 0.0, 1.0)
     shape = (1, steps + 1, len(markets))
-    oracle, venue = np.zeros(shape, np.uint8), np.zeros(shape[:2], np.uint8)
+    oracle = np.zeros(shape, np.uint8)
     if scenario.oracle_outage:
-        oracle[0, _during(scenario.oracle_outage, times, step, f"{key}.oracle_outage")] = 1
-    if scenario.venue_outage:
-        bits = sum(ACTIONS[action] for action in set(scenario.venue_outage.blocks))
-        blocked = _during(scenario.venue_outage, times, step, f"{key}.venue_outage")
-        blocked &= ~_settling(scenario.venue_outage, times, step, f"{key}.venue_outage.settles_every")
-        venue[0, blocked] = bits
+        oracle[0, scenario.oracle_outage.during(times, step, f"{key}.oracle_outage")] = 1
     return PathBlock(
         first_path=0,
         world=prices * np.exp(progress[:, None] * moves)[None],
@@ -113,7 +79,7 @@ def build(
         premium=np.zeros(shape),
         external_premium=np.zeros(shape),
         oracle_outage=oracle,
-        venue_outage=venue,
+        venue_outage=np.zeros(shape[:2], np.uint8),
         regime=np.full(shape[:2], -1, np.int8),
     )
 
@@ -125,5 +91,4 @@ def on_top(overlay: PathBlock, block: PathBlock) -> PathBlock:
         world=block.world * overlay.world,
         depth=block.depth * overlay.depth,
         oracle_outage=np.repeat(overlay.oracle_outage, count, axis=0),
-        venue_outage=np.repeat(overlay.venue_outage, count, axis=0),
     )
