@@ -93,6 +93,14 @@ class VenueOutage(Between):
     blocks: BlockedActions = Field(min_length=1)
     settles_every: Annotated[Exact, Field(gt=0)] | None = None
 
+    @property
+    def words(self) -> str:
+        """What the venue cannot do, and when, as a sentence goes on after its subject."""
+        actions = " and ".join(action.replace("_", " ") for action in self.blocks)
+        every = self.settles_every
+        often = "cannot" if every is None else f"lags: once in {format_duration(every)} only can it"
+        return f"{often} {actions} from {format_duration(self.from_)} to {format_duration(self.to)}"
+
     def bits(self, times: np.ndarray, step: float, key: str) -> np.ndarray:
         """Return the blocked actions of every step (kernels.venue.ACTIONS): (S + 1,) uint8."""
         blocked = self.during(times, step, key)

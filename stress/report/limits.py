@@ -115,6 +115,8 @@ def _paths(reading: Reading) -> Iterator[str]:
             yield f"{scenario.name} is one historical path{changes}; an outcome and not a probability; {history}."
             if replay.repair:
                 yield f"{replay.replay} was repaired by the rules that the study names: {', '.join(replay.repair)}."
+        for outage in reading.scenario(scenario).outages.values():
+            yield f"In {scenario.name} the venue {outage.words}."
         if scenario.kind == "anchors":
             yield _anchor_words(scenario.name, reading.scenario(scenario))
     if shares and len(shares) == 1:

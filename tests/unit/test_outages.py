@@ -21,6 +21,8 @@ def test_a_lag_opens_once_in_its_time_and_never_at_its_start():
     lag = VenueOutage(**{"from": "2m", "to": "9m", "blocks": ["liquidate", "fund"], "settles_every": "3m"})
     bits = lag.bits(times, 60.0, "here")
     assert bits.tolist() == [0, 0] + [LIQUIDATE | FUND] * 3 + [0] + [LIQUIDATE | FUND] * 2 + [0] * 4
+    assert lag.words == "lags: once in 3m only can it liquidate and fund from 2m to 9m"
+    assert lag.model_copy(update={"settles_every": None}).words == "cannot liquidate and fund from 2m to 9m"
     with pytest.raises(StudyError, match="two steps of 1m or more"):
         lag.model_copy(update={"settles_every": 60.0}).bits(times, 60.0, "here")
     with pytest.raises(StudyError, match="no step of the study"):
