@@ -319,6 +319,21 @@ class CollateralParameters(MarketParameters):
         return super().terms(market, step) if market in self.markets else MechanismParameters.terms(self, market, step)
 
 
+class LeverageRates(MechanismParameters):
+    """Rates of one market: what it takes to open a position, and to keep it."""
+
+    leverage_cap: float = Field(ge=1, description="highest leverage to open; initial margin fraction = 1 / cap")
+    maintenance_to_initial_ratio: float = Field(gt=0, lt=1, description="maintenance over initial margin")
+
+    def terms(self, market: str, step: float) -> dict[str, float | int | np.ndarray]:
+        """Return the kernel's fields: both rates as fractions of notional, the others as they are."""
+        others = super().terms(market, step)
+        del others["leverage_cap"], others["maintenance_to_initial_ratio"]
+        initial = 1.0 / self.leverage_cap
+        rates = {"initial_fraction": initial, "maintenance_fraction": initial * self.maintenance_to_initial_ratio}
+        return rates | others
+
+
 class ImpactParameters(MechanismParameters):
     """What every impact rule states; the shape of the response is the rule's own."""
 

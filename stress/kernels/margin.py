@@ -1,11 +1,30 @@
 """Equity and requirement of accounts at the marks, and the prices that follow from them.
 
-Legend: a = accounts, r = rows, m = markets. `maintenance` is the kernel of the margin stage.
+Legend: a = accounts, r = rows, m = markets. As an argument, `maintenance` is the kernel of the margin stage; the function of
+that name is the plainest such kernel, for rules at a fraction of notional (stages.LeverageRates).
 """
 
 from __future__ import annotations
 
 from stress.kernels.jit import inlined, kernel
+
+
+@inlined
+def maintenance(v, m, size, price):
+    """Maintenance requirement of one position at a fraction of its notional, USD."""
+    return abs(size) * price * v.terms[m]["maintenance_fraction"]
+
+
+@inlined
+def initial(v, m, size, price):
+    """Initial requirement of one position at a fraction of its notional, USD."""
+    return abs(size) * price * v.terms[m]["initial_fraction"]
+
+
+@inlined
+def highest_maintenance(v, m, size, low, high):
+    """Highest maintenance requirement over prices in [low, high], USD."""
+    return maintenance(v, m, size, high)
 
 
 @inlined

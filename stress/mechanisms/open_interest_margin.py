@@ -16,14 +16,13 @@ import math
 from pydantic import Field, model_validator
 
 from stress.kernels.jit import inlined, kernel
-from stress.stages import MarketParameters, Mechanism, MechanismParameters, Stage
+from stress.kernels.margin import highest_maintenance, maintenance
+from stress.stages import LeverageRates, MarketParameters, Mechanism, Stage
 
 
-class OpenInterestRates(MechanismParameters):
+class OpenInterestRates(LeverageRates):
     """Rates of one market; the bounds are open interest of one side in USD, both 0 for no scaling."""
 
-    leverage_cap: float = Field(ge=1, description="highest leverage to open; initial margin fraction = 1 / cap")
-    maintenance_to_initial_ratio: float = Field(gt=0, lt=1, description="maintenance over unscaled initial margin")
     open_interest_lower: float = Field(default=0.0, ge=0, description="no scaling up to here, USD")
     open_interest_upper: float = Field(
         default=0.0, ge=0, description="initial margin is all of notional from here, USD"
@@ -35,16 +34,6 @@ class OpenInterestRates(MechanismParameters):
             raise ValueError("open_interest_lower lies below open_interest_upper")
         return self
 
-    def terms(self, market, step):
-        """Return rates as fractions of notional, and the bounds."""
-        initial = 1.0 / self.leverage_cap
-        return {
-            "initial_fraction": initial,
-            "maintenance_fraction": self.maintenance_to_initial_ratio * initial,
-            "open_interest_lower": self.open_interest_lower,
-            "open_interest_upper": self.open_interest_upper,
-        }
-
 
 class OpenInterestMargin(MarketParameters):
     """`markets` maps a market, or `default`, to its rates."""
@@ -53,12 +42,6 @@ class OpenInterestMargin(MarketParameters):
     fraction_step: float = Field(
         default=0.0, ge=0, lt=0.1, description="a scaled fraction is rounded down to its multiples"
     )
-
-
-@inlined
-def maintenance(v, m, size, price):
-    """Maintenance requirement of one position, USD."""
-    return abs(size) * price * v.terms[m]["maintenance_fraction"]
 
 
 @kernel
@@ -84,16 +67,10 @@ def rates(v, m):
     return v.terms[m]["initial_fraction"], v.terms[m]["maintenance_fraction"]
 
 
-@inlined
-def bound(v, m, size, low, high):
-    """Highest maintenance requirement over prices in [low, high], USD."""
-    return maintenance(v, m, size, high)
-
-
 MECHANISM = Mechanism(
     name="open_interest_margin",
     stage=Stage.MARGIN,
     parameters=OpenInterestMargin,
     kernels={"maintenance": maintenance, "initial": initial, "rates": rates},
-    bound=bound,
+    bound=highest_maintenance,
 )

@@ -20,18 +20,14 @@ import math
 from pydantic import Field, model_validator
 
 from stress.kernels.jit import inlined, kernel
-from stress.stages import MarketParameters, Mechanism, MechanismParameters, Stage
+from stress.stages import LeverageRates, MarketParameters, Mechanism, Stage
 
 ORDER_CHARGE = 0.01  # USD per open order
 
 
-class SizePremiumRates(MechanismParameters):
+class SizePremiumRates(LeverageRates):
     """Rates of one market; the two of high leverage mode are given together."""
 
-    leverage_cap: float = Field(ge=1, description="highest leverage to open a small position")
-    maintenance_to_initial_ratio: float = Field(
-        gt=0, lt=1, description="maintenance over initial margin, small position"
-    )
     size_premium: float = Field(default=0.0, ge=0, description="added fraction per square root of a base unit")
     high_leverage_cap: float | None = Field(
         default=None, ge=1, description="leverage in high leverage mode; null = off"
@@ -46,16 +42,11 @@ class SizePremiumRates(MechanismParameters):
 
     def terms(self, market, step):
         """Return fractions of notional; those of a mode that is off are 0."""
-        initial, mode = 1.0 / self.leverage_cap, 0.0
-        if self.high_leverage_cap is not None:
-            mode = 1.0 / self.high_leverage_cap
-        return {
-            "initial_fraction": initial,
-            "maintenance_fraction": initial * self.maintenance_to_initial_ratio,
-            "size_premium": self.size_premium,
-            "mode_initial_fraction": mode,
-            "mode_maintenance_fraction": mode * (self.high_leverage_ratio or 0.0),
-        }
+        off = {"high_leverage_cap": math.inf, "high_leverage_ratio": 0.0} if self.high_leverage_cap is None else {}
+        rates = LeverageRates.terms(self.model_copy(update=off), market, step)
+        mode = 1.0 / rates.pop("high_leverage_cap")
+        ratio = rates.pop("high_leverage_ratio")
+        return rates | {"mode_initial_fraction": mode, "mode_maintenance_fraction": mode * ratio}
 
 
 class SizePremiumMargin(MarketParameters):

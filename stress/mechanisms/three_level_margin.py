@@ -13,26 +13,21 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from stress.kernels.jit import inlined, kernel
-from stress.stages import MarketParameters, Mechanism, MechanismParameters, Stage
+from stress.kernels.jit import kernel
+from stress.kernels.margin import highest_maintenance, initial, maintenance
+from stress.stages import LeverageRates, MarketParameters, Mechanism, Stage
 
 
-class ThreeLevels(MechanismParameters):
+class ThreeLevels(LeverageRates):
     """Levels of one market."""
 
-    leverage_cap: float = Field(ge=1, description="highest leverage to open; initial margin fraction = 1 / cap")
-    maintenance_to_initial_ratio: float = Field(gt=0, lt=1, description="maintenance over initial margin")
     close_out_to_maintenance_ratio: float = Field(gt=0, lt=1, description="close-out over maintenance margin")
 
     def terms(self, market, step):
         """Return all three as fractions of notional."""
-        initial = 1.0 / self.leverage_cap
-        maintenance = initial * self.maintenance_to_initial_ratio
-        return {
-            "initial_fraction": initial,
-            "maintenance_fraction": maintenance,
-            "close_out_fraction": maintenance * self.close_out_to_maintenance_ratio,
-        }
+        rates = super().terms(market, step)
+        rates["close_out_fraction"] = rates["maintenance_fraction"] * rates.pop("close_out_to_maintenance_ratio")
+        return rates
 
 
 class ThreeLevelMargin(MarketParameters):
@@ -41,28 +36,10 @@ class ThreeLevelMargin(MarketParameters):
     markets: dict[str, ThreeLevels] = Field(min_length=1, description="levels of each market")
 
 
-@inlined
-def maintenance(v, m, size, price):
-    """Maintenance requirement of one position, USD."""
-    return abs(size) * price * v.terms[m]["maintenance_fraction"]
-
-
-@inlined
-def initial(v, m, size, price):
-    """Initial requirement of one position, USD."""
-    return abs(size) * price * v.terms[m]["initial_fraction"]
-
-
 @kernel
 def close_out(v, m, size, price):
     """Level of one position below which the account is taken over, USD."""
     return abs(size) * price * v.terms[m]["close_out_fraction"]
-
-
-@inlined
-def bound(v, m, size, low, high):
-    """Highest maintenance requirement over prices in [low, high], USD."""
-    return maintenance(v, m, size, high)
 
 
 MECHANISM = Mechanism(
@@ -70,5 +47,5 @@ MECHANISM = Mechanism(
     stage=Stage.MARGIN,
     parameters=ThreeLevelMargin,
     kernels={"maintenance": maintenance, "initial": initial, "close_out": close_out},
-    bound=bound,
+    bound=highest_maintenance,
 )

@@ -69,7 +69,7 @@ def check_margin(rule, venue, size, low, high, more=1.5):
         assert kind(venue, 0, 0.0, low) == 0.0
     assert rule.maintenance(venue, 0, size, low) <= rule.initial(venue, 0, size, low) * (1.0 + 1e-12)
     for price in (low, 0.5 * (low + high), high):
-        assert rule.maintenance(venue, 0, size, price) <= rule.bound(venue, 0, size, low, high)
+        assert rule.maintenance(venue, 0, size, price) <= rule.MECHANISM.bound(venue, 0, size, low, high)
 
 
 prices = st.tuples(st.floats(1.0, 1e5), st.floats(1.0, 3.0)).map(lambda pair: (pair[0], pair[0] * pair[1]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from stress.mechanisms.flat_margin import FlatMargin, bound, initial, maintenance
+from stress.mechanisms.flat_margin import MECHANISM, FlatMargin, initial, maintenance
 from stress.peers.standing import venue_of
 
 pytestmark = pytest.mark.interpreted
@@ -25,7 +25,7 @@ def test_fractions_by_hand_for_both_sides_and_markets():
         assert initial(v, 0, size, 100.0) == pytest.approx(30.0)
         assert maintenance(v, 0, size, 100.0) == pytest.approx(18.75)
         assert maintenance(v, 1, size, 100.0) == pytest.approx(37.5)
-        assert bound(v, 0, size, 90.0, 120.0) == pytest.approx(22.5)
+        assert MECHANISM.bound(v, 0, size, 90.0, 120.0) == pytest.approx(22.5)
 
 
 def test_a_market_without_rates_is_named():
