@@ -122,7 +122,7 @@ def _figure(reading: Reading, number: int, family: str, shocks: Sequence[_Shock]
         for mode, values in by_mode.items():
             panels.append(figures.matrix(f"{words}, {mode}", rows, reading.study.markets, values, usd, (0.0, top)))
         most = float(np.nanmax(np.abs(change), initial=0.0))
-        title = f"{words}, cross − isolated"
+        title = f"{words}, difference"
         unsure = np.array([_may_be_zero(reading, shock, f"contagion_{measure}") for shock in shocks])
         panels.append(figures.matrix(title, rows, reading.study.markets, change, signed_usd, (-most, most), unsure))
     table = Table(

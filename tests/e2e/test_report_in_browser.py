@@ -131,7 +131,7 @@ def test_contagion_is_a_matrix_with_a_table_and_says_which_differences_may_be_ze
     done = browse(contagion, "--dump-dom")
     assert not re.findall(r"CONSOLE.*", done.stderr)
     text = done.stdout.replace("\xa0", " ")
-    for words in ("Contagion: cross against isolated margin", "liquidated notional, isolated",
+    for words in ("Contagion: cross against isolated margin", "liquidated notional, difference",
                   "in brackets and hatched: the interval includes zero", "Every pair of markets"):  # fmt: skip
         assert words in text
     # Two kinds of shock, two measures in three panels each.

@@ -587,7 +587,7 @@ def test_a_difference_whose_interval_holds_zero_is_marked_in_words_and_in_the_fi
     marked = {row[:2]: "zero included" in row[-1] for row in table.rows}
     assert marked["BTC", "BTC"]
     assert not marked["BTC", "ETH"]
-    (unsure,) = [given[6] for given in seen if given[0] == "mutualised loss, cross − isolated" and given[6].any()]
+    (unsure,) = [given[6] for given in seen if given[0] == "mutualised loss, difference" and given[6].any()]
     assert unsure[0].tolist() == [True, False, False, False]
 
 
