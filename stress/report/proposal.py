@@ -306,9 +306,9 @@ def _monitoring(reading: Reading, changed: list[Change], step_limit: float | Non
     depth = ", ".join(f"{name} {usd(reading.study.market.markets[name].depth_usd)}" for name in reading.study.markets)
     largest = max((abs(c.new / c.old - 1) for c in changed if c.unit is not None and c.old), default=None)
     watch = (
-        f"Watch: the numbers above hold up to an open interest (long side) of {usd(interest)}, with at least {usd(fund)} in "
-        f"the insurance fund at the start, and a depth within 1 % of the mid of {depth} on an ordinary day. Beyond one of "
-        "them, run the study again before you rely on it.",
+        f"Watch what the numbers above assume: an open interest of {usd(interest)} (long side), {usd(fund)} in the insurance "
+        f"fund at the start, and a depth within 1 % of the mid of {depth} on an ordinary day. Where one of them has moved, run "
+        "the study again.",
         "Step: the largest relative change of one parameter is "
         + (f"{percent(largest)}; " if largest is not None else "none; ")
         + (
