@@ -13,6 +13,7 @@ quantile with that window left out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -61,25 +62,33 @@ class Diagnosis(NamedTuple):
         """Whether one window holds enough of the hours beyond to be named."""
         return self.crowd >= CROWDED and self.data > self.high
 
-    def words(self) -> str:
-        """Return the miss with its reason."""
-        _, name, market = self.key
-        return f"{market} {name}: data {self.data:.1%}, simulated {self.low:.1%} to {self.high:.1%}; {self.reason()}"
-
     def reason(self) -> str:
-        """Return why, in words."""
+        """Return the leading factor in words, with the numbers behind it."""
         more = self.data > self.high
-        first = FACTORS[self.leading].format(more="more" if more else "less", further="further" if more else "less far")
-        said = [first + (f" ({', '.join(self.facts)})" if self.facts else "")]
-        if self.crowded:
-            inside = self.low <= self.without <= self.high
-            said.append(
-                f"{self.crowd:.0%} of the hours beyond are of {self.window[0]} to {self.window[1]}, without which the data give "
-                f"{self.without:.1%}, {'inside' if inside else 'still outside'}"
-            )
-        held = " and ".join(name.replace("_", " ") for name in self.held_by)
-        said.append(f"held by {held}" if held else "no challenger holds it either")
-        return "; ".join(said)
+        said = FACTORS[self.leading].format(more="more" if more else "less", further="further" if more else "less far")
+        return said + (f" ({', '.join(self.facts)})" if self.facts else "")
+
+    def crash(self) -> str:
+        """Return what one window does to the data's quantile, empty where none is to be named."""
+        if not self.crowded:
+            return ""
+        inside = self.low <= self.without <= self.high
+        return (
+            f"{self.crowd:.0%} of the hours beyond are of {self.window[0]} to {self.window[1]}, without which the data give "
+            f"{self.without:.1%}, {'inside the band' if inside else 'still outside'}"
+        )
+
+
+def reasons(misses: Sequence[Diagnosis]) -> list[str]:
+    """Return the reasons in words, one for all misses of a market that share it; then the crashes, one by one."""
+    shared: dict[tuple[str, str], list[str]] = {}
+    for miss in misses:
+        _, name, market = miss.key
+        shared.setdefault((market, miss.reason()), []).append(name.replace(", ", " "))
+    said = [f"{market}, {', '.join(names)}: {reason}." for (market, reason), names in shared.items()]
+    return said + [
+        f"{miss.key[2]}, {miss.key[1].replace(', ', ' ')}: {miss.crash()}." for miss in misses if miss.crowded
+    ]
 
 
 def diagnose(found: Comparison, panel: Panel, markets: tuple[str, ...]) -> list[Diagnosis]:

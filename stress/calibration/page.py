@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from stress.calibration.diagnosis import Diagnosis, diagnose
+from stress.calibration.diagnosis import Diagnosis, diagnose, reasons
 from stress.calibration.diagnostics import FIT, HORIZONS, LAGS, LEVELS, SIDES, Comparison, Key, excursion
 from stress.calibration.fit import Panel
 from stress.paths import MarketModel
@@ -25,9 +25,9 @@ _STYLE = """
 h1{font-size:1.5rem;margin:0}h2{font-size:1.2rem;margin:2.4rem 0 .4rem}p,li{max-width:46rem}.soft{color:var(--soft)}a{color:var(--link)}
 nav{font-size:.9rem}nav a{margin-right:1rem;white-space:nowrap}.box{border:2px solid var(--ink);border-radius:.4rem;padding:.8rem 1rem;margin:1rem 0}
 .wide{overflow-x:auto;margin:.6rem 0}table{border-collapse:collapse;font-size:.82rem;font-variant-numeric:tabular-nums}
-caption{text-align:left;color:var(--soft);padding:.2rem 0}th,td{padding:.25rem .6rem;text-align:right;white-space:nowrap}th{border-bottom:1px solid var(--line);font-weight:600}
+.note{font-size:.85rem;color:var(--soft);margin:.8rem 0 0}th,td{padding:.25rem .6rem;text-align:right;white-space:nowrap}th{border-bottom:1px solid var(--line);font-weight:600}
 tbody th{border:0;text-align:left;position:sticky;left:0;background:var(--paper)}tr.first>*{border-top:1px solid var(--line)}thead th:first-child{text-align:left}
-td.in{background:var(--in)}td.out{background:var(--out)}td.text{text-align:left;white-space:normal;min-width:16rem}
+td.in{background:var(--in)}td.out{background:var(--out)}th.text,td.text{text-align:left;white-space:normal;min-width:13rem}
 figure{margin:.6rem 0}.panels{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(19rem,100%),1fr));gap:.6rem}.panels svg{width:100%;height:auto}
 figcaption{font-size:.85rem;color:var(--soft);max-width:46rem}details{margin:.6rem 0}summary{cursor:pointer}:focus-visible{outline:2px solid var(--link);outline-offset:2px}
 """
@@ -87,7 +87,7 @@ def page(model: MarketModel, found: Comparison, panel: Panel) -> str:
         *(f'<section id="{name}"><h2>{title}</h2>{body}</section>' for name, (title, body) in sections.items()),
         "</main>",
     ]
-    body = "\n".join(parts)
+    body = "\n".join(parts).replace(" %", "&#160;%")
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
         f'<link rel="icon" href="data:,"><title>Calibration: {_safe(model.name)}</title><style>{_STYLE}</style></head>'
@@ -103,7 +103,7 @@ def _box(found: Comparison, heads: tuple[str, ...], misses: list[Diagnosis]) -> 
     for model in found.simulated:
         if model != FIT:
             held, of = found.count("excursions", model, heads)
-            said.append(f"{_LOOKS[model].name} holds {held} of {of}.")
+            said.append(f"The {_LOOKS[model].name} holds {held} of {of}.")
     short = sum(miss.data > miss.high for miss in misses)
     if misses:
         said.append(
@@ -115,21 +115,22 @@ def _box(found: Comparison, heads: tuple[str, ...], misses: list[Diagnosis]) -> 
 
 def _scores(found: Comparison, heads: tuple[str, ...]) -> str:
     """Return how many statistics lie in each model's band, by group: where which model is credible."""
-    rows = []
+    rows, all_too = [], len(found.markets) > len(heads)
     for model, look in _present(found):
         cells = []
         for group in _GROUPS:
             inside, of = found.count(group, model, heads)
             whole = "{} of {}".format(*found.count(group, model))
             best = of and inside == max(found.count(group, other, heads)[0] for other in found.simulated)
+            below = f'<br><span class="soft">{whole}</span>' if all_too else ""
             cells.append(
-                f"<td>{f'<strong>{inside} of {of}</strong> &#9733;' if best else f'{inside} of {of}'}<br>"
-                f'<span class="soft">{whole}</span></td>'
+                f"<td>{f'<strong>{inside} of {of}</strong> &#9733;' if best else f'{inside} of {of}'}{below}</td>"
             )
         rows.append(f'<tr><th scope="row">{look.name}</th>{"".join(cells)}<td class="text">{look.says}</td></tr>')
     head = ["model", *_GROUPS.values(), "what it is"]
     caption = (
-        f"Statistics of the data inside each model's 90 % band: {', '.join(heads)}, and all markets below; &#9733; the most of a column. "
+        f"Statistics of the data inside each model's 90 % band: {', '.join(heads)}"
+        f"{', and all markets below' if all_too else ''}; &#9733; the most of a column. "
         "A band can also hold much because it is wide: the figures show how wide."
     )
     return _table(head, rows, "Where which model is credible", caption)
@@ -143,9 +144,7 @@ def _excursions(found: Comparison, heads: tuple[str, ...], misses: list[Diagnosi
     figures = ""
     for side in SIDES:
         names = {excursion(side, h, q): f"{h} h\n{100 * q:g} %" for h in HORIZONS for q in LEVELS}
-        figures += _figure(
-            found, heads, "excursions", names, f"{side} positions, adverse move", percent=True, logarithmic=True
-        )
+        figures += _figure(found, heads, "excursions", names, f"adverse moves of {side} positions", relative=True)
     return words + figures + _tables(found, heads, "excursions", _percent) + _misses(misses)
 
 
@@ -155,18 +154,20 @@ def _misses(misses: list[Diagnosis]) -> str:
     words = (
         '<h3 id="misses">What lies outside, and why</h3><p>Data over the middle sample is the product of three factors: volatility; how '
         "far closes run at that volatility; how far highs and lows reach beyond closes. The largest in the direction of the miss is "
-        "its reason. Crowd: the share of the hours beyond that fall into one window of three days.</p>"
+        "its reason.</p>"
     )
     rows = []
     for miss in misses:
         _, name, market = miss.key
-        cells = [f"<td>{_percent(miss.data)} {_mark(miss.data, miss.low, miss.high)}</td>"]
-        cells.append(f"<td>{_percent(miss.low)} to {_percent(miss.high)}</td><td>{miss.ratio:.2f} x</td>")
+        cells = f"<td>{_percent(miss.data)} {_mark(miss.data, miss.low, miss.high)}</td>"
+        cells += f"<td>{_percent(miss.low)} to {_percent(miss.high)}</td><td>{miss.ratio:.2f} x</td>"
         for factor, value in miss.factors.items():
-            text = f"{value:.2f}"
-            cells.append(f"<td>{f'<strong>{text}</strong>' if factor == miss.leading else text}</td>")
-        cells.append(f"<td>{miss.crowd:.0%}</td><td class='text'>{_safe(miss.reason())}</td>")
-        rows.append(f'<tr class="first"><th scope="row">{_safe(market)} {_safe(name)}</th>{"".join(cells)}</tr>')
+            cells += (
+                f"<td><strong>{value:.2f} &#9733;</strong></td>" if factor == miss.leading else f"<td>{value:.2f}</td>"
+            )
+        held = ", ".join(_LOOKS[model].name for model in miss.held_by) or "none"
+        cells += f'<td>{miss.crowd:.0%}</td><td class="text">{held}</td>'
+        rows.append(f'<tr><th scope="row">{_safe(market)} {_safe(name)}</th>{cells}</tr>')
     head = [
         "excursion",
         "data",
@@ -176,16 +177,18 @@ def _misses(misses: list[Diagnosis]) -> str:
         "closes",
         "inside hours",
         "crowd",
-        "reason",
+        "held by",
     ]
-    return words + _table(head, rows, "Misses and their reasons")
+    caption = "&#9733; the reason; crowd: share of the hours beyond that fall into one window of three days."
+    said = "".join(f"<li>{_safe(line)}</li>" for line in reasons(misses))
+    return f"{words}{_table(head, rows, 'Misses and their factors', caption)}<ul>{said}</ul>"
 
 
 def _returns(found: Comparison, heads: tuple[str, ...]) -> str:
     names = {f"{q} % of hours": f"{q} %" for q in ("0.1", "1", "99", "99.9")}
     return (
         "<p>Hourly returns at four quantiles, and the moments behind them.</p>"
-        + _figure(found, heads, "tails", names, "hourly return at a quantile", percent=True)
+        + _figure(found, heads, "tails", names, "hourly returns at a quantile", relative=True)
         + _tables(found, heads, "tails", _number)
         + _tables(found, heads, "moments", _number)
     )
@@ -240,10 +243,14 @@ def _present(found: Comparison) -> list[tuple[str, _Look]]:
 
 def _table(head: Sequence[str], rows: Sequence[str], name: str, caption: str = "") -> str:
     """Return a table that scrolls by itself, also by keyboard."""
-    titles = "".join(f'<th scope="col">{text}</th>' for text in head)
-    said = f"<caption>{caption}</caption>" if caption else ""
+    words = rows and 'class="text"' in rows[0]  # the last column
+    last = len(head) - 1
+    titles = "".join(
+        f'<th scope="col"{" class=text" if words and k == last else ""}>{text}</th>' for k, text in enumerate(head)
+    )
+    said = f'<p class="note">{caption}</p>' if caption else ""  # outside: it must not scroll with the table
     return (
-        f'<div class="wide" role="region" tabindex="0" aria-label="{_safe(name)}"><table>{said}<thead><tr>{titles}</tr></thead>'
+        f'{said}<div class="wide" role="region" tabindex="0" aria-label="{_safe(name)}"><table><thead><tr>{titles}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
@@ -414,69 +421,71 @@ def _safe(text: str) -> str:
 
 
 def _figure(
-    found: Comparison, markets: tuple[str, ...], group: str, names: dict[str, str], title: str, *,
-    percent: bool = False, logarithmic: bool = False,
-) -> str:  # fmt: skip
-    """Return one panel a market: at each of `names` (statistic -> label) the data and the models' bands side by side."""
+    found: Comparison,
+    markets: tuple[str, ...],
+    group: str,
+    names: dict[str, str],
+    title: str,
+    *,
+    relative: bool = False,
+) -> str:
+    """Return one panel a market: at each of `names` (statistic -> label) the data and the models' bands side by side.
+
+    relative: bands over the data, so that a model holds what its bar lays over the line at 1.
+    """
     panels, said = [], []
     for market in markets:
         keys = [(group, name, market) for name in names]
-        panels.append(_panel(found, keys, list(names.values()), market, percent, logarithmic))
+        panels.append(_panel(found, keys, list(names.values()), market, relative))
         counts = []
         for model, look in _present(found):
             judged = [inside for key in keys if (inside := found.inside(key, model)) is not None]
             counts.append(f"{look.name} holds {sum(judged)} of {len(judged)}")
         said.append(f"{market}: {', '.join(counts)}")
-    alt = _safe(f"{title}. Inside the bands, {'; '.join(said)}. The numbers are in the table below.")
-    shapes = "diamonds are the data; " + ", ".join(
-        f'<span style="color:{look.colour}">{ {"s": "thick bars", "_": "bars with flat ends", "o": "thin bars with dots"}[look.mark] }'
-        f"</span> {look.name}"
-        for _, look in _present(found)
+    what = f"{title}{', simulated over data' if relative else ''}"
+    alt = _safe(f"{what}. Inside the bands, {'; '.join(said)}. The numbers are in the tables below.")
+    shapes = {"s": "thick bars", "_": "bars with flat ends", "o": "thin bars with dots"}
+    key = ", ".join(
+        f'<span style="color:{look.colour}">{shapes[look.mark]}</span> {look.name}' for _, look in _present(found)
     )
-    caption = f"{_safe(title[0].upper() + title[1:])}: {shapes}; the tick in a bar is its middle sample."
-    return f'<figure><div class="panels" role="img" aria-label="{alt}">{"".join(panels)}</div><figcaption>{caption}</figcaption></figure>'
+    data = "the data are 1, and a bar that crosses the line holds them" if relative else "diamonds are the data"
+    caption = f"{_safe(what[0].upper() + what[1:])}: {data}; {key}; the tick in a bar is its middle sample."
+    drawn = f'<div class="panels" role="img" aria-label="{alt}">{"".join(panels)}</div>'
+    return f"<figure>{drawn}<figcaption>{caption}</figcaption></figure>"
 
 
-def _panel(found: Comparison, keys: list[Key], labels: list[str], market: str, percent: bool, logarithmic: bool) -> str:
+def _panel(found: Comparison, keys: list[Key], labels: list[str], market: str, relative: bool) -> str:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     figure = Figure(figsize=(4.2, 3.1), layout="constrained")
     axis: Any = figure.subplots()
     axis.set_title(market, fontsize=11, loc="left")
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)
-    scale = 100.0 if percent else 1.0
+    data = np.array([found.data[key] for key in keys])
+    unit = data if relative else np.ones(len(data))
     places, models = np.arange(len(keys)), _present(found)
     for k, (model, look) in enumerate(models):
-        at = places + (k - (len(models) - 1) / 2) * 0.22
-        bands = scale * np.array([found.band(key, model) for key in keys])
+        at = places + (k - (len(models) - 1) / 2) * 0.22 + (0.0 if relative else 0.12)
+        bands = np.array([found.band(key, model) for key in keys]) / unit[:, None]
         axis.vlines(at, bands[:, 0], bands[:, 2], color=look.colour, linewidth=look.width, zorder=2)
         axis.scatter(at, bands[:, 1], marker="_", s=30, color="#000000", linewidth=1, zorder=3)
         if look.mark != "s":
+            size = 26 if look.mark == "_" else 10
             for column in (0, 2):
-                axis.scatter(
-                    at,
-                    bands[:, column],
-                    marker=look.mark,
-                    s=26 if look.mark == "_" else 10,
-                    color=look.colour,
-                    zorder=3,
-                )
-    data = scale * np.array([found.data[key] for key in keys])
-    axis.scatter(places - 0.4, data, marker="D", s=22, color="#000000", zorder=4)
+                axis.scatter(at, bands[:, column], marker=look.mark, s=size, color=look.colour, zorder=3)
+    if relative:
+        axis.axhline(1, color="#000000", linewidth=1, zorder=1)
+        axis.set_yscale("log")
+        axis.yaxis.set_major_locator(FixedLocator([0.1, 0.2, 0.5, 0.7, 1, 1.4, 2, 3, 5, 10]))
+        axis.yaxis.set_minor_locator(NullLocator())
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} x"))
+    else:
+        axis.scatter(places - 0.33, data, marker="D", s=22, color="#000000", zorder=4)
+        axis.axhline(0, color="#888888", linewidth=0.6, zorder=1)
     axis.set_xticks(places, labels, fontsize=9)
     axis.tick_params(axis="y", labelsize=9)
-    if logarithmic:
-        from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
-        axis.set_yscale("log")
-        axis.yaxis.set_major_locator(FixedLocator([0.5, 1, 2, 5, 10, 20, 50, 100, 200]))
-        axis.yaxis.set_minor_locator(NullLocator())
-        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    else:
-        axis.axhline(0, color="#888888", linewidth=0.6, zorder=1)
-    if percent:
-        axis.set_ylabel("%", fontsize=9)
     return _svg(figure, f"{keys}")
 
 

@@ -165,7 +165,7 @@ def test_wicks_that_the_fit_lacks_are_named_as_what_happened_inside_hours(fitted
     made, page = miss(fitted, lambda p: {"low": np.where(often, -0.5, p.low)}, "long, 1 h, 1 %")
     assert made.data == pytest.approx(1 - np.exp(-0.5))
     assert made.leading == "inside"
-    assert "highs and lows reached further" in made.words()
+    assert "highs and lows reached further" in made.reason()
     assert not made.crowded
     assert "What lies outside, and why" in page
 
@@ -177,7 +177,7 @@ def test_data_more_volatile_than_the_fit_are_named_so(fitted):
     assert made.leading == "volatility"
     assert made.factors["volatility"] == pytest.approx(2, rel=0.3)
     assert np.prod(list(made.factors.values())) == pytest.approx(made.ratio)
-    assert "volatility " in made.words()
+    assert "volatility " in made.reason()
 
 
 def test_one_crash_that_makes_a_quantile_is_dated_and_taken_out(fitted):
@@ -190,7 +190,7 @@ def test_one_crash_that_makes_a_quantile_is_dated_and_taken_out(fitted):
     assert made.crowded
     assert made.window[0] <= str(fitted.panel.hours[5010].date()) <= made.window[1]
     assert made.without < made.data
-    assert made.window[0] in made.words()
+    assert made.window[0] in made.crash()
 
 
 def test_excursions_by_hand():
