@@ -172,5 +172,7 @@ def _cell_words(reading: Reading) -> str:
 
 
 def _closed(title: str, told: Story, part: slice) -> Panel:
-    amounts = [("liquidated", told.liquidated[part]), ("deleveraged", told.deleveraged[part])]
+    amounts = [("liquidated", told.liquidated[part])]
+    if told.deleveraged.any():
+        amounts.append(("deleveraged", told.deleveraged[part]))
     return figures.over_time(title, told.times[part], amounts, rounded_usd, bars=True)
