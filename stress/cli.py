@@ -522,7 +522,9 @@ def replay(
     from stress import config
 
     if event is None:
-        print("\n".join(config.events(configs)))
+        for name in config.events(configs):
+            title = config.read_document(configs / "scenarios" / f"{name}.yaml").data.get("title", "")
+            print(f"{name:20s} {title}")
         return
     changes = {
         "severity": severity,

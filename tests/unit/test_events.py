@@ -119,7 +119,7 @@ def test_what_cannot_be_replayed_is_refused(name, asked, key):
 def test_the_command_lists_events_and_writes_the_study(tmp_path, capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["replay", "--configs", str(CONFIGS)])
-    assert "2025-10-10" in capsys.readouterr().out
+    assert "2025-10-10           10 October 2025, minutes without a book\n" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="0"):
         main(["replay", "2021-05-19", "--study-only", "--configs", str(CONFIGS), "--results", str(tmp_path),
               "--market-data", str(history(tmp_path))])  # fmt: skip
