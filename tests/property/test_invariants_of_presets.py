@@ -20,7 +20,8 @@ from tests.reference.test_ledger_twin import assert_agrees
 from tests.venues import protocol_of
 
 PROTOCOLS = Path(__file__).parents[2] / "configs" / "protocols"
-PRESETS = ("reference", "hyperliquid")
+PRESETS = ("reference", "hyperliquid")  # whose rules the exact twin knows
+ALL = sorted(file.stem for file in PROTOCOLS.glob("*.yaml"))
 ORDERS = st.permutations(range(3))
 FUNDS = st.sampled_from([0.0, 30.0, 200.0, 1500.0])
 
@@ -55,13 +56,25 @@ def agrees_with_the_twin(protocol, book, block):
         assume(False)
 
 
-CLAIMS = [
+EVERYWHERE = [
     (invariants.test_i1_i2_i3_ledger_net_zero_and_fund, blocks(), []),
-    (invariants.test_i4_no_claim_is_left_while_a_layer_can_pay_and_a_limit_explains_the_rest, blocks(), []),
-    (invariants.test_i4_a_later_layer_pays_only_when_the_earlier_one_is_empty, blocks(), []),
     (invariants.test_i8_grouping_and_order_of_paths_give_the_same_bytes, blocks(paths=3), [ORDERS]),
     (invariants.test_every_loss_has_a_payer_and_its_markets, blocks(), []),
 ]
+CLAIMS = [
+    (invariants.test_i4_no_claim_is_left_while_a_layer_can_pay_and_a_limit_explains_the_rest, blocks(), []),
+    (invariants.test_i4_a_later_layer_pays_only_when_the_earlier_one_is_empty, blocks(), []),
+]
+
+
+@pytest.mark.slow  # a compilation for each preset
+@pytest.mark.parametrize("preset", [name for name in ALL if name not in PRESETS])
+@pytest.mark.parametrize(("claim", "paths", "more"), EVERYWHERE, ids=[claim.__name__[5:] for claim, _, _ in EVERYWHERE])
+def test_every_preset_keeps(claim, paths, more, preset):
+    examined(claim.hypothesis.inner_test, like(preset), books(), paths, *more)
+
+
+CLAIMS += EVERYWHERE
 
 
 @pytest.mark.parametrize("preset", PRESETS)
