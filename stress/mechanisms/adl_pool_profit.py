@@ -20,7 +20,7 @@ from stress.kernels.halts import is_blocked
 from stress.kernels.jit import inlined, kernel
 from stress.kernels.ledger import counterparty_row, equity, touch, trade
 from stress.kernels.venue import ADL, POOL
-from stress.stages import Mechanism, MechanismParameters, Stage
+from stress.stages import Mechanism, MechanismParameters, Stage, StateField
 
 
 class AdlPoolProfit(MechanismParameters):
@@ -56,14 +56,32 @@ def profit_of(v, r):
 
 
 @kernel
-def side_profit(v, m, side):
-    """Unrealised profit of all traders on one side of a market, USD, signed."""
-    total = 0.0
-    for k in range(v.markets[m]["rows_start"], v.markets[m]["rows_end"]):
+def sum_sides(v, m):
+    """Sum sizes and entry notionals of the traders on each side of a market, where fills have moved them."""
+    market = v.markets[m]
+    if market["summed_at"] == v.out[0]["fills"] + 1:
+        return
+    market["summed_at"] = v.out[0]["fills"] + 1
+    market["long_held"] = market["long_entry"] = market["short_held"] = market["short_entry"] = 0.0
+    for k in range(market["rows_start"], market["rows_end"]):
         r = v.market_rows[k]
-        if v.rows[r]["account"] < v.traders and v.rows[r]["size"] * side > 0.0:
-            total += profit_of(v, r)
-    return total
+        size = v.rows[r]["size"]
+        if v.rows[r]["account"] < v.traders and size > 0.0:
+            market["long_held"] += size
+            market["long_entry"] += v.rows[r]["entry_notional"]
+        elif v.rows[r]["account"] < v.traders:
+            market["short_held"] += size
+            market["short_entry"] += v.rows[r]["entry_notional"]
+
+
+@kernel
+def side_profit(v, m, side):
+    """Unrealised profit of all traders on one side of a market, USD, signed: linear in the price between fills."""
+    sum_sides(v, m)
+    market = v.markets[m]
+    if side > 0.0:
+        return market["long_held"] * market["oracle"] - market["long_entry"]
+    return market["short_held"] * market["oracle"] - market["short_entry"]
 
 
 @kernel
@@ -161,4 +179,11 @@ MECHANISM = Mechanism(
     stage=Stage.WATERFALL,
     parameters=AdlPoolProfit,
     kernels={"absorb": absorb, "review": review, "horizon": horizon},
+    state=(
+        StateField("long_held", "market", "f8", "base units, all longs"),
+        StateField("long_entry", "market", "f8", "USD at entry, all longs"),
+        StateField("short_held", "market", "f8", "base units, all shorts, <= 0"),
+        StateField("short_entry", "market", "f8", "USD at entry, all shorts, <= 0"),
+        StateField("summed_at", "market", "i8", "fills so far + 1 when the sides were summed"),
+    ),
 )

@@ -124,11 +124,11 @@ def gmx_adl_state(inputs):
 
 @adapter("gmx_v2", "capped_pnl")
 def gmx_capped_pnl(inputs):
-    """Collateral and what is paid of the profit of a long."""
+    """Collateral and what is paid of the profit of a long; a loss is not cut."""
     profit = inputs["oi_tokens"] * inputs["index_price"] - inputs["oi_usd"]
     share = adl_pool_profit.paid_share(profit, inputs["pool_usd"], inputs["max_pnl_factor_for_traders"])
     own = inputs["position_tokens"] * inputs["index_price"] - inputs["position_size_usd"]
-    return {"payout_usd": float(inputs["collateral_usd"] + own * share)}
+    return {"payout_usd": float(inputs["collateral_usd"] + (own * share if own > 0.0 else own))}
 
 
 # ----------------------------------------------------------------------------------- Synthetix

@@ -39,7 +39,7 @@ def named_cells(reading: Reading) -> Section:
             (words, *(say(reading, scenario, cell) for _, cell in reading.shown))
             for words, say in _measures(scenario.one_path)
         ]
-        columns = ("measure", *names)
+        columns = ("venue" if reading.compares else "measure", *names)
         if changes := {} if scenario.one_path else _changes(reading, scenario):
             columns += ("change, same paths",)
             rows = [(*row, changes.get(row[0], DASH)) for row in rows]

@@ -81,7 +81,7 @@ def main() -> None:
 
 def _venues(paths: int) -> dict[str, Measured]:
     """Time the presets beside each other, and print their table."""
-    columns = [COLUMNS[0], ("over reference", "over_reference", "{:.2f}"), *COLUMNS[8:11]]
+    columns = [COLUMNS[0], ("over reference", "over_reference", "{:.2f}"), COLUMNS[5], *COLUMNS[8:11]]
     print(f"{'venue, calm':34s}" + "".join(f"{title:>18s}" for title, _, _ in columns), flush=True)
     found = measure_venues("calm", paths)
     for name, row in found.items():

@@ -116,11 +116,11 @@ def measure(case: Case, paths: int) -> Measured:
     }
 
 
-def measure_venues(severity: str, paths: int, accounts: int = 1_000) -> dict[str, Measured]:
-    """Return each preset's time per path and over the reference venue's, all taking turns on the same paths and book."""
-    work = venues(severity, accounts)
-    source = work.source(0)
-    built = {cell.protocol.name: work.cell(0, index) for index, cell in enumerate(work.plan.cells)}
+def measure_venues(severity: str, paths: int) -> dict[str, Measured]:
+    """Return each preset's time per path and over the reference venue's, all taking turns on the same paths."""
+    works = venues(severity)
+    source = works[NUMPY_PRESET].source(0)
+    built = {name: work.cell(0, 0) for name, work in works.items()}
     warm = source.generate(0, 1)
     compiled = {name: _compiled(one, warm, culled=True)[0] for name, one in built.items()}
     turns = {name: _Turns(CULLED_SECONDS) for name in built}
@@ -140,6 +140,7 @@ def measure_venues(severity: str, paths: int, accounts: int = 1_000) -> dict[str
             "over_reference": median[name] / median[NUMPY_PRESET],
             "share_evaluated": looked / (steps * one.cell.traders),
             "rebuilds": rebuilds / CHUNK,
+            "share_liquidated": float(outcome["liquidated_accounts"].mean()) / one.cell.traders,
             "fills": float(outcome["fills"].mean()),
         }
     return found

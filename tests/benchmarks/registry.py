@@ -70,17 +70,18 @@ NUMPY_BARS = {Case(accounts=10_000): 500.0}
 PRESET_BAR = 1.5
 
 
-def venues(severity: str, accounts: int = 1_000) -> Workbench:
-    """Return the study of all presets, each a cell, on the benchmark book."""
+def venues(severity: str) -> dict[str, Workbench]:
+    """Return a study of each preset on the benchmark book, which each margins by its own rules, and the same paths."""
     stated = yaml.safe_load((CONFIGS / "studies" / "venues.yaml").read_text())
+    protocols = stated.pop("protocol")
     stated |= {
-        "protocol": [str(CONFIGS / name) for name in stated["protocol"]],
         "market": str(CONFIGS / stated["market"]),
-        "book": _book(Case(accounts=accounts)),
+        "book": _book(Case()),
         "scenarios": [{"name": severity, "start": severity, "held": True}],
+        "current": {},
         "paths": 1_024,
     }
-    return Workbench(config.Study(**stated))
+    return {Path(name).stem: Workbench(config.Study(protocol=str(CONFIGS / name), **stated)) for name in protocols}
 
 
 def cases() -> list[Case]:
