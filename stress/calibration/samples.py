@@ -52,7 +52,9 @@ def paths(models: Sequence[MarketModel], hours: int, seed: int) -> Iterator[Samp
     while True:
         for model in models:
             # Resampled hours would only be held against themselves; the paths are about the parameters.
-            bare = model.model_copy(update={"depth": None, "premium": None, "resampled": None})
+            # A parameter draw may have more jumps a day than the fit's file provides for.
+            jumps = model.jumps.model_copy(update={"most_per_day": 1000})
+            bare = model.model_copy(update={"depth": None, "premium": None, "resampled": None, "jumps": jumps})
             source = compose(bare, regime, markets=tuple(model.markets), horizon=piece * 3600.0, step=STEP, seed=seed)
             parts = []
             for _ in range(-(-hours // piece)):

@@ -373,3 +373,11 @@ def test_an_elasticity_by_hand():
     phi, level = fit_elasticity(depth, volatility, np.ones(4))
     assert phi == pytest.approx(0.5)
     np.testing.assert_allclose(level, [10.0, 7.0])
+
+
+def test_a_parameter_draw_may_jump_more_often_than_the_file_provides_for(house):
+    common = house.jumps.common.model_copy(update={"intensity": 500.0})
+    often = house.model_copy(update={"jumps": house.jumps.model_copy(update={"common": common})})
+    calm = next(paths([house], 2000, 2)).returns
+    np.testing.assert_array_equal(next(paths([house], 2000, 2)).returns, calm)
+    assert np.abs(next(paths([often], 2000, 2)).returns).max() > np.abs(calm).max()
