@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from stress.report import figures
@@ -104,7 +105,8 @@ def _panel(reading: Reading, scenario: ScenarioView, point: dict[str, int], name
 def _ticks(reading: Reading, axis: str | None) -> tuple[str, list[str]]:
     if axis is None:
         return "", [""]
-    return axis_label(axis), [reading.value_of(axis, i) for i in range(len(reading.plan.cell_axes[axis]))]
+    words = [reading.value_of(axis, i) for i in range(len(reading.plan.cell_axes[axis]))]
+    return axis_label(axis), [textwrap.fill(one, 12) if axis in reading.study.labels else one for one in words]
 
 
 def _heat_cell(reading: Reading, scenario: ScenarioView, cell: dict[str, int]) -> figures.HeatCell | None:

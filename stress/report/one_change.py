@@ -19,7 +19,7 @@ def section(reading: Reading) -> Section | None:
     blocks: list[Block] = [
         Text.of(
             "Every row differs from the first in one axis only, and runs on the same paths: changes are paired by path, with "
-            "95 % intervals; one that holds zero shows no clear effect. A part of the loss that the rules of a row's venue "
+            "95 % intervals; one that holds zero shows no clear effect. What a row does without is worth the change. A part of the loss that the rules of a row's venue "
             "make impossible is named so: it is not a loss of zero."
         )
     ]
@@ -29,12 +29,14 @@ def section(reading: Reading) -> Section | None:
         "change of P, same paths",
         "mean mutualised loss",
         "change of the mean, same paths",
-        *reading.parts.values(),
     )
     for scenario in reading.scenarios:
-        rows = tuple((words, *_row(reading, scenario, cell)) for words, cell in cells)
         counted = "one path" if scenario.one_path else "means with 95 % intervals"
-        blocks.append(Table(f"{scenario.name}: {reading.horizon}, {counted}", columns, rows))
+        caption = f"{scenario.name}: {reading.horizon}, {counted}"
+        changes = tuple((words, *_changes(reading, scenario, cell)) for words, cell in cells)
+        payers = tuple((words, *_payers(reading, scenario, cell)) for words, cell in cells)
+        blocks.append(Table(caption, columns, changes))
+        blocks.append(Table(f"{caption}: who pays", ("cell", *reading.parts.values()), payers))
     return Section("one-change", "One change at a time", tuple(blocks))
 
 
@@ -53,9 +55,9 @@ def _cells(reading: Reading) -> Iterator[tuple[str, dict[str, int]]]:
                 yield words if named else f"{axis_label(name)} {words}", {**reading.headline, name: index}
 
 
-def _row(reading: Reading, scenario: ScenarioView, cell: dict[str, int]) -> Iterator[str]:
+def _changes(reading: Reading, scenario: ScenarioView, cell: dict[str, int]) -> Iterator[str]:
     if reading.failed(scenario, cell):
-        yield from ("failed", *[DASH] * (len(PARTS) + 3))
+        yield from ("failed", *[DASH] * 3)
         return
     estimate = reading.estimate(scenario, cell)
     if scenario.one_path:
@@ -66,6 +68,9 @@ def _row(reading: Reading, scenario: ScenarioView, cell: dict[str, int]) -> Iter
         yield _change(reading, scenario, cell)
     yield _mean(reading, scenario, cell, "mutualised_loss")
     yield DASH if scenario.one_path else _change_of_mean(reading, scenario, cell)
+
+
+def _payers(reading: Reading, scenario: ScenarioView, cell: dict[str, int]) -> Iterator[str]:
     for part in PARTS:
         yield _mean(reading, scenario, cell, part) if reading.possible(part, cell) else NEVER
 

@@ -153,7 +153,9 @@ class Reading:
     def describe(self, cell: Index, axes: tuple[str, ...] | None = None) -> str:
         """Return a cell in words: leverage cap 40x, oracle delay 60s."""
         names = self.cell_axes if axes is None else axes
-        return ", ".join(f"{axis_label(name)} {self.value_of(name, cell[name])}" for name in names)
+        labelled = self.study.labels
+        said = ((name, self.value_of(name, cell[name])) for name in names)
+        return ", ".join(words if name in labelled else f"{axis_label(name)} {words}" for name, words in said)
 
     def cells(self) -> Iterator[dict[str, int]]:
         """Yield every cell in the order of the store."""
