@@ -464,7 +464,7 @@ def calibrate(
     )
     model = fitted.model
     if layer != "parametric":
-        model = calibration.with_hours(model, layer, fitted.panel, repair or [])
+        model = calibration.with_hours(model, layer, fitted.panel, repair or [], replicates=replicates, seed=seed)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(calibration.as_yaml(model), encoding="utf-8")
     assert model.calibration is not None  # it was just fitted

@@ -9,6 +9,7 @@ replicate is the same function with other counts. Standard errors are therefore 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -274,9 +275,8 @@ def estimate(
     weight = np.ones(len(data.hours)) if weight is None else weight
     names, states = data.markets, list(template.regimes.states)
     sigma = diffusion.fit_volatility(evidence.diffusive, weight, found.power)
-    correlations = diffusion.fit_correlation(evidence.diffusive, found.chance, weight)
-    correlation = correlations[0]
-    mixed = regimes.fit_correlation_weights(correlations[:, evidence.majors][:, :, evidence.majors])
+    correlation = diffusion.fit_correlation(evidence.diffusive, found.chance, weight)[0]
+    mixed = _correlation_weights(evidence, found, sigma, correlation, weight)
     beta, dispersion, hours = fitting.fit_beta(data.returns, evidence.level, seen, evidence.correlation, weight)
     hours_of_day = seasonality.fit_hours(evidence.power, evidence.hour, weight)
     common, said = _common(evidence, template, weight)
@@ -316,12 +316,27 @@ def estimate(
             },
             "hourly_transition": found.transition.tolist(),
         },
+        "occupancy": dict(zip(states, np.average(found.chance, axis=0, weights=weight).tolist(), strict=True)),
         "volatility": {"half_life": 3600.0 * found.half_life, "sd": found.sd} if evidence.clusters else None,
         "seasonality": {"hours": hours_of_day.tolist(), "weekdays": found.weekdays.tolist()},
         "jumps": {"common": common},
         "wicks": common_wicks,
         "depth": None if phi is None else {"phi": phi},
     }, warnings
+
+
+def _correlation_weights(
+    evidence: Evidence, found: States, sigma: np.ndarray, correlation: np.ndarray, weight: np.ndarray
+) -> np.ndarray:
+    """Return the weights of regimes from pairs of neighbouring majors and of the first with each."""
+    majors = np.flatnonzero(evidence.majors)
+    pairs = sorted({*itertools.pairwise(majors), *((majors[0], other) for other in majors[1:])})
+    if not pairs:
+        return np.zeros(found.chance.shape[1])
+    a, b = np.array(pairs).T
+    scaled = evidence.diffusive / (sigma * np.sqrt(3600.0 / diffusion.YEAR))
+    product = scaled[:, a] * scaled[:, b]
+    return regimes.fit_correlation_weights(product, found.chance, found.variance, correlation[a, b], weight)
 
 
 def _depth(
@@ -386,7 +401,7 @@ def _own(evidence: Evidence, i: int, weight: np.ndarray) -> tuple[dict[str, Any]
     threshold = fitting.THRESHOLD * evidence.level[:, i] / evidence.jump_size
     exposure = fitting.expose(threshold[present], evidence.jump_intensity[present], weight[present])
     ordinary = present & ~seen.flags[:, i]
-    quiet = float(weight[ordinary] @ seen.quiet[ordinary, i] / weight[ordinary].sum())
+    quiet = float(np.average(seen.quiet[ordinary, i], weights=weight[ordinary]))
     size = np.abs(evidence.panel.returns[hours, i]) / evidence.jump_size[hours]
     sd, intensity, bound = fitting.fit_normal(size, threshold[hours], weight[hours], exposure, quiet)
     said = f"{name}: own jumps hardly exceed what is seen as one; their sd is held at half the threshold"
@@ -565,8 +580,7 @@ def _assemble(
         for market, count in one.cut.items():
             warnings.append(f"{market}: {count} depth samples of {one.data.file} end before 1 % of the mid; left out")
     years = len(prices.hours) / 8760
-    occupancy = evidence.states.chance.mean(axis=0)
-    for state, share in zip(template.regimes.states, occupancy, strict=True):
+    for state, share in fitted["occupancy"].items():
         if share * years * 365 < 10:
             warnings.append(f"{state}: {share * years * 365:.1f} days of {years:.1f} years; its numbers are weak")
     return MarketModel.model_validate(
@@ -594,7 +608,7 @@ def _assemble(
                 },
                 template=template.name,
                 kept=(*KEPT, *(KEPT_DEPTH if elastic else ("markets.*.depth_usd", "depth"))),
-                occupancy=dict(zip(template.regimes.states, occupancy.tolist(), strict=True)),
+                occupancy=fitted["occupancy"],
                 wicks=ratios,
                 co_jumps=_co_jumps(evidence),
                 depth=_depth_data(evidence, samples),
@@ -629,8 +643,19 @@ def _co_jumps(evidence: Evidence) -> dict[str, float]:
     return found
 
 
-def with_hours(model: MarketModel, law: str, data: Panel, repair: Sequence[str] = ()) -> MarketModel:
-    """Return a fitted model whose paths are drawn from the hours of its one price file, repaired by the same rules."""
+def with_hours(
+    model: MarketModel,
+    law: str,
+    data: Panel,
+    repair: Sequence[str] = (),
+    *,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> MarketModel:
+    """Return a fitted model whose paths are drawn from the hours of its one price file, repaired by the same rules.
+
+    Standard errors of its GARCH laws join those of the parameters.
+    """
     facts = model.calibration
     assert facts is not None  # a fitted model carries its calibration
     if law not in ("block_bootstrap", "garch_fhs"):
@@ -641,7 +666,14 @@ def with_hours(model: MarketModel, law: str, data: Panel, repair: Sequence[str] 
         )
     file = facts.data[0]
     returns = {market: data.returns[:, i] for i, market in enumerate(data.markets)}
-    return model.model_copy(update={"resampled": resampled.calibrated(law, file.file, file.blake2b, returns, repair)})
+    layer = resampled.calibrated(law, file.file, file.blake2b, returns, repair)
+    errors = dict(facts.standard_errors)
+    for market, garch in layer.garch.items():
+        weights = blocks(len(data.hours), MEAN_BLOCK, replicates, seed)
+        for key, error in resampled.garch_errors(returns[market], garch, weights).items():
+            errors[f"resampled.garch.{market}.{key}"] = error
+    surer = facts.model_copy(update={"standard_errors": errors})
+    return model.model_copy(update={"resampled": layer, "calibration": surer})
 
 
 def _is_kept(of: str) -> bool:

@@ -4,6 +4,8 @@
 
 y: mean over the majors of the log of a block's squared mean |r|, each market centred (one large hour moves it less
 than a realised variance; a mean of logs has the same bias in every regime, however correlated the markets are).
+A block in which the state moves lies between the two levels, at a place drawn evenly; hours are given the states at both
+ends of their block, by their distance to each.
 s: the chain of `stress.paths.regimes`, moving by the hour; v: `stress.paths.volatility`; g: `stress.paths.seasonality`.
 Fitted apart, each is read as another: slow volatility as stress (calm in 66 % of hours of the house model instead of
 95 %), and a few days of stress as a weekday's.
@@ -58,7 +60,8 @@ def _collapse(weight, middle, width, j, b, mean, variance):
 def _filter(level, start, move, offset, keep, sd, noise, density, chance, before, mean, variance, joint, seen, spread):
     """Write ln p(y | past) (b,), filtered and predicted chances of states and moments of x in each, (b, S).
 
-    b = blocks, S = states; a block without a level (NaN) moves only. joint, seen, spread (S, S): work space.
+    b = blocks, S = states; a block without a level (NaN) moves only. offset, noise (S, S): mean level and variance of noise of a
+    block that begins in one state and ends in another. joint, seen, spread (S, S): work space.
     """
     blocks, states = len(level), len(start)
     push = sd * sd * (1.0 - keep * keep)
@@ -72,8 +75,6 @@ def _filter(level, start, move, offset, keep, sd, noise, density, chance, before
                 middle = keep * mean[b - 1, i]
                 width = keep * keep * variance[b - 1, i] + push
                 weight = chance[b - 1, i]
-            whole = width + noise * noise
-            gain, height = width / whole, 1.0 / math.sqrt(2.0 * math.pi * whole)
             for j in range(states):
                 share = weight * move[i, j]
                 if b == 0:
@@ -81,10 +82,11 @@ def _filter(level, start, move, offset, keep, sd, noise, density, chance, before
                 before[b, j] += share
                 seen[i, j], spread[i, j] = middle, width
                 if known:
-                    error = level[b] - offset[j] - middle
-                    share *= height * math.exp(-0.5 * error * error / whole) + _TINY
-                    seen[i, j] += gain * error
-                    spread[i, j] -= gain * width
+                    whole = width + noise[i, j]
+                    error = level[b] - offset[i, j] - middle
+                    share *= math.exp(-0.5 * error * error / whole) / math.sqrt(2.0 * math.pi * whole) + _TINY
+                    seen[i, j] += width / whole * error
+                    spread[i, j] -= width / whole * width
                 joint[i, j] = share
                 total += share
         density[b] = math.log(total)
@@ -120,7 +122,7 @@ class States(NamedTuple):
     weekdays (7,) from Monday, chance (n, S) and power (n,).
 
     half_life : hours. sd : of v. power : mean square of volatility over its calm median, given all hours.
-    log_volatility : (n,) expected ln m + v, given all hours.
+    log_volatility : (n,) expected ln m + v, given all hours. variance (n, S) : over its calm median, if the hour is in each state.
     """
 
     multiples: np.ndarray
@@ -131,6 +133,7 @@ class States(NamedTuple):
     chance: np.ndarray
     power: np.ndarray
     log_volatility: np.ndarray
+    variance: np.ndarray
 
 
 class _Parameters(NamedTuple):
@@ -217,7 +220,10 @@ class Fit:
         density = np.empty(len(self.level))
         move, keep = np.linalg.matrix_power(p.hourly, BLOCK), 0.5 ** (BLOCK / p.half_life)
         level = self.level - p.weekdays[self._weekday]
-        _filter(level, stationary(p.hourly), move, p.offset, keep, p.sd, p.noise, density, *self._pass, *self._work)
+        half = np.exp(0.5 * p.offset)
+        between = 2 * np.log(0.5 * (half[:, None] + half))
+        blur = p.noise**2 + (p.offset[:, None] - p.offset) ** 2 / 12
+        _filter(level, stationary(p.hourly), move, between, keep, p.sd, blur, density, *self._pass, *self._work)
         return density
 
     def _prior(self, theta: np.ndarray) -> float:
@@ -227,10 +233,10 @@ class Fit:
     def _loss(self, theta: np.ndarray) -> float:
         return -float(self._density(theta).sum()) - self._prior(theta)
 
-    def _score(self, theta: np.ndarray, step: float = 1e-3) -> np.ndarray:
-        """Return derivatives of each block's density, (b, theta)."""
-        steps = step * np.eye(len(theta))
-        return np.stack([(self._density(theta + e) - self._density(theta - e)) / (2 * step) for e in steps], axis=1)
+    def _score(self, theta: np.ndarray, step: float = 1e-5) -> np.ndarray:
+        """Return derivatives of each block's density, (b, theta), by forward differences."""
+        here = self._density(theta)
+        return np.stack([(self._density(theta + e) - here) / step for e in step * np.eye(len(theta))], axis=1)
 
     def _climb(self, theta: np.ndarray) -> np.ndarray:
         """Return the maximum by scoring with damping (Berndt et al. 1974; Levenberg 1944)."""
@@ -256,15 +262,14 @@ class Fit:
         return theta
 
     def _curvature(self, theta: np.ndarray, step: float = 0.02) -> np.ndarray:
-        """Return the second derivatives of the loss by symmetric differences; directions without any are left at 0."""
+        """Return the second derivatives of the loss by differences; directions without any are left at 0."""
         count = len(theta)
         steps, here = step * np.eye(count), self._loss(theta)
-        one = np.array([self._loss(theta + e) + self._loss(theta - e) for e in steps])
-        out = np.diag(one - 2 * here)
+        up, down = (np.array([self._loss(theta + sign * e) for e in steps]) for sign in (1, -1))
+        out = np.diag(up + down - 2 * here)
         for i in range(count):
             for j in range(i):
-                both = self._loss(theta + steps[i] + steps[j]) + self._loss(theta - steps[i] - steps[j])
-                out[i, j] = out[j, i] = 0.5 * (both - one[i] - one[j] + 2 * here)
+                out[i, j] = out[j, i] = self._loss(theta + steps[i] + steps[j]) - up[i] - up[j] + here
         values, vectors = np.linalg.eigh(out / step**2)
         return (vectors * np.where(values > 1e-3, values, 0.0)) @ vectors.T
 
@@ -288,17 +293,21 @@ class Fit:
         chance, _, x, xx = (values.copy() for values in self._pass)
         move, keep = np.linalg.matrix_power(p.hourly, BLOCK), 0.5 ** (BLOCK / p.half_life)
         _smooth(move, keep, p.sd, *self._pass, chance, x, xx, *self._work)
-        power = (chance * np.exp(p.offset - p.offset[0] + x + 0.5 * xx)).sum(axis=1)
-        of_hour = np.minimum(np.arange(self.hours) // BLOCK, len(self.level) - 1)
+        block, part = np.divmod(np.arange(self.hours), BLOCK)
+        block, part = np.minimum(block, len(self.level) - 1), ((part + 0.5) / BLOCK)[:, None]
+        chance = (1 - part) * chance[np.maximum(block - 1, 0)] + part * chance[block]
+        away = p.offset - p.offset[0]
+        x, xx = x[block], xx[block]
         return States(
             np.exp(0.5 * (p.offset - p.offset[0])),
             transition,
             p.half_life,
             0.5 * p.sd,
             np.sqrt(np.exp(p.weekdays) / np.exp(p.weekdays).mean()),
-            chance[of_hour],
-            power[of_hour],
-            0.5 * (chance * (p.offset - p.offset[0] + x)).sum(axis=1)[of_hour],
+            chance,
+            (chance * np.exp(away + x + 0.5 * xx)).sum(axis=1),
+            0.5 * (chance * (away + x)).sum(axis=1),
+            np.exp(away + x),
         )
 
 

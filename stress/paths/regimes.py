@@ -18,11 +18,13 @@ from typing import Annotated, NamedTuple, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from scipy.optimize import minimize
 
 from stress.kernels.jit import kernel
 from stress.kernels.rng import COMMON, NO_LEVEL, REGIME, uniforms
 
 HOUR = 3600.0
+_UNLIKELY = 0.02  # chance of not being calm below which an hour says nothing of the other states
 
 Multiple = Annotated[float, Field(ge=0)]
 
@@ -111,8 +113,30 @@ def walk(keys, path, terms, out):
         out[hour] = state
 
 
-def fit_correlation_weights(correlation: np.ndarray) -> np.ndarray:
-    """Return w of each state, held to [0, 1], from correlations (S, k, k): least squares of R_s - R_1 = w (11' - R_1)."""
-    away = 1 - correlation[0]
-    room = max(float((away**2).sum()), 1e-300)
-    return np.clip([((one - correlation[0]) * away).sum() / room for one in correlation], 0, 1)
+def fit_correlation_weights(
+    product: np.ndarray, chance: np.ndarray, variance: np.ndarray, correlation: np.ndarray, weight: np.ndarray
+) -> np.ndarray:
+    """Return w of each state, (S,), in [0, 1], by likelihood of signs given sizes; 0 in the first state.
+
+    product (n, pairs): of two markets' returns over their calm deviations, NaN where unknown; chance (n, S) of states and
+    variance (n, S) in each, over calm; correlation (pairs,) in the first state; weight (n,): how often each hour counts.
+    Given |x| and |y|, the signs of two normals agree with probability 1 / (1 + exp(-2 k |x y|)), k = rho / (1 - rho^2).
+    Chances of states know sizes only, so that no hour is chosen for its signs (a plain correlation of the hours that are
+    likely to be panic is too high: large moves agree more often than others).
+    """
+    busy = 1 - chance[:, 0] > _UNLIKELY
+    signed, chance = product[busy][:, None, :] / variance[busy][:, :, None], chance[busy]
+    known, count = np.isfinite(product[busy]), weight[busy]
+    signed = np.where(known[:, None, :], signed, 0.0)
+    share = np.repeat(chance[:, :, None], len(correlation), axis=2)
+
+    def loss(w: np.ndarray) -> float:
+        rho = correlation + (1 - correlation) * np.append(0.0, w)[:, None]
+        agreed = 1 / (1 + np.exp(np.clip(-2 * rho / (1 - rho**2) * signed, -50, 50)))
+        return -float(count @ (known * np.log((share * agreed).sum(axis=1))).sum(axis=1))
+
+    states = chance.shape[1]
+    if states == 1 or not busy.any():
+        return np.zeros(states)
+    found = minimize(loss, np.full(states - 1, 0.4), method="L-BFGS-B", bounds=[(0.0, 0.99)] * (states - 1))
+    return np.append(0.0, found.x)

@@ -12,7 +12,8 @@ Equations    block_bootstrap  hour h of the path is row k(h) of the data, all ma
 Parameters   `law`, `mean_block`, `garch` and tails of each market; rows come from the user's price file, named by its
              name and hash, after the rules of `repair`: market data do not ship.
 Addresses    purpose BOOTSTRAP, group = hour: restart, row, tail.
-Calibration  `fit_garch`, with arch: Student-t, alpha + beta held at PERSISTENCE (hourly fits sit at 1).
+Calibration  `fit_garch`, with arch: Student-t, alpha + beta held at PERSISTENCE (hourly fits sit at 1), the long-run variance
+             that of the data. `garch_errors`: block bootstrap.
 Cannot       say anything that the file does not hold: with mean block b there are rows / b independent blocks, and a
              probability below b / rows is a statement about few blocks.
 """
@@ -20,14 +21,17 @@ Cannot       say anything that the file does not hold: with mean block b there a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import gammaln
 
 from stress.errors import PriceFileError, StudyError
+from stress.kernels.jit import entry
 from stress.kernels.rng import BOOTSTRAP, COMMON, NO_LEVEL, uniforms
 from stress.stages import Exact, format_duration
 
@@ -119,38 +123,109 @@ def rows_of(table: pd.DataFrame, markets: Sequence[str], file: str) -> Rows:
     return Rows(*(part[whole] for part in parts))
 
 
+@entry
+def _walk(returns, omega, alpha, beta, highest, out):
+    """Write the conditional variance of each hour (n,); the first is the long-run mean."""
+    now = omega / (1.0 - alpha - beta)
+    for t in range(len(returns)):
+        out[t] = now
+        now = min(omega + alpha * returns[t] * returns[t] + beta * now, highest)
+
+
 def variance(returns: np.ndarray, garch: Garch) -> np.ndarray:
     """Return the conditional variance of each hour (n,) given the hours before it; the first is the long-run mean."""
     out = np.empty(len(returns))
-    now = garch.mean
-    for t, r in enumerate(returns):
-        out[t] = now
-        now = min(garch.omega + garch.alpha * r * r + garch.beta * now, CAP * garch.mean)
+    _walk(np.ascontiguousarray(returns), garch.omega, garch.alpha, garch.beta, CAP * garch.mean, out)
     return out
 
 
 def fit_garch(returns: np.ndarray, tail_from: float = 0.995) -> Garch:
     """Fit hourly log returns (n,); needs the package arch, imported here."""
     from arch import arch_model
-    from scipy.stats import genpareto
 
     known = returns[np.isfinite(returns)]
     scaled = known / known.std()  # the optimiser wants numbers of order one
     fitted = arch_model(scaled, mean="Zero", vol="GARCH", p=1, q=1, dist="t", rescale=False).fit(
         disp="off", show_warning=False
     )
-    alpha, beta = float(fitted.params["alpha[1]"]), float(fitted.params["beta[1]"])
+    bare = _targeted(float(fitted.params["alpha[1]"]), float(fitted.params["beta[1]"]), float(np.var(known)))
+    z, one = known / np.sqrt(variance(known, bare)), np.ones(len(known))
+    tails = [_tail(side, one, tail_from) for side in (-z, z)]
+    # A tail is not thinner than exponential, nor so fat that its variance does not exist.
+    lower, upper = ((threshold, scale, min(max(shape, 0.0), 0.5)) for threshold, scale, shape in tails)
+    return bare.model_copy(update={"lower": lower, "upper": upper})
+
+
+def _targeted(alpha: float, beta: float, mean: float) -> Garch:
+    """Return the law of the given long-run variance, alpha + beta held at PERSISTENCE; tails to be filled in."""
     shrink = min(1.0, PERSISTENCE / (alpha + beta))
     alpha, beta = alpha * shrink, beta * shrink
-    omega = float(np.var(known)) * (1 - alpha - beta)  # variance targeting
-    bare = Garch(omega=omega, alpha=alpha, beta=beta, lower=(1, 1, 0), upper=(1, 1, 0))
-    z = known / np.sqrt(variance(known, bare))
-    tails = []
-    for side in (-z, z):
-        threshold = float(np.quantile(side, tail_from))
-        shape, _, scale = genpareto.fit(side[side > threshold] - threshold, floc=0)
-        tails.append((threshold, float(scale), float(np.clip(shape, 0.0, 0.5))))
-    return Garch(omega=omega, alpha=alpha, beta=beta, lower=tails[0], upper=tails[1])
+    return Garch(omega=mean * (1 - alpha - beta), alpha=alpha, beta=beta, lower=(1, 1, 0), upper=(1, 1, 0))
+
+
+def _tail(side: np.ndarray, weight: np.ndarray, tail_from: float) -> tuple[float, float, float]:
+    """Return threshold, scale and shape of the generalised Pareto law of residuals beyond a quantile, by likelihood."""
+    order = np.argsort(side)
+    reached = np.cumsum(weight[order])
+    threshold = float(side[order][np.searchsorted(reached, tail_from * reached[-1])])
+    beyond = side > threshold
+    excess, w = side[beyond] - threshold, weight[beyond]
+
+    def loss(x: np.ndarray) -> float:
+        size, shape = excess / math.exp(x[0]), float(x[1])
+        inside = 1 + shape * size
+        if not (inside > 0).all() or abs(shape) > 1:
+            return math.inf
+        return float(w @ (x[0] + (size if abs(shape) < 1e-6 else (1 + 1 / shape) * np.log(inside))))
+
+    start = np.array([math.log(float(np.average(excess, weights=w))), 0.1])
+    found = minimize(loss, start, method="Nelder-Mead", options={"xatol": 1e-4, "fatol": 1e-5})
+    return threshold, math.exp(found.x[0]), float(found.x[1])
+
+
+def garch_errors(
+    returns: np.ndarray, garch: Garch, weights: Iterable[np.ndarray], tail_from: float = 0.995
+) -> dict[str, float]:
+    """Return standard errors of a fit by its keys, from bootstrap counts (n,) of the hours.
+
+    alpha and beta move by one Newton step of the Student-t likelihood, whose scores are counted as the hours are; the
+    long-run variance and the tails are fitted anew, the latter to the residuals of the fit itself.
+    """
+    seen = np.isfinite(returns)
+    known = returns[seen]
+    z = known / np.sqrt(variance(known, garch))
+    mean = float(np.var(known))
+    degrees = minimize_scalar(lambda v: -_student(z, np.ones(len(z)), v).sum(), bounds=(2.1, 50.0), method="bounded").x
+    here = np.log([garch.omega, garch.alpha, garch.beta, degrees - 2])
+    h = np.empty(len(known))
+
+    def density(theta: np.ndarray) -> np.ndarray:
+        omega, alpha, beta, over = np.exp(theta)
+        _walk(known, omega, alpha, min(beta, 0.9999 - alpha), CAP * garch.mean, h)
+        return _student(known, h, 2 + over)
+
+    steps = 1e-3 * np.eye(4)
+    scores = np.stack([(density(here + e) - density(here - e)) / 2e-3 for e in steps], axis=1)
+    curvature = np.array(
+        [[(density(here + a + b) - density(here + a - b) - density(here - a + b) + density(here - a - b)).sum()
+          for a in steps] for b in steps]
+    ) / 4e-6  # fmt: skip
+    drawn = []
+    for count in weights:
+        w = count[seen]
+        moved = here + np.clip(np.linalg.solve(-curvature, (w - 1) @ scores), -1, 1)
+        law = _targeted(
+            math.exp(moved[1]), math.exp(moved[2]), mean + float(np.average(known**2, weights=w) - (known**2).mean())
+        )
+        drawn.append([law.omega, law.alpha, law.beta, *_tail(-z, w, tail_from), *_tail(z, w, tail_from)])
+    keys = ("omega", "alpha", "beta", *(f"{side}.{k}" for side in ("lower", "upper") for k in range(3)))
+    return dict(zip(keys, np.std(drawn, axis=0, ddof=1).tolist(), strict=True))
+
+
+def _student(returns: np.ndarray, variance: np.ndarray, degrees: float) -> np.ndarray:
+    """Return the log density of Student-t returns (n,) of the given variance (n,)."""
+    constant = gammaln((degrees + 1) / 2) - gammaln(degrees / 2) - 0.5 * math.log(math.pi * (degrees - 2))
+    return constant - 0.5 * np.log(variance) - (degrees + 1) / 2 * np.log1p(returns**2 / ((degrees - 2) * variance))
 
 
 def build(

@@ -11,12 +11,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import genpareto
+from scipy.stats import t as student
 
 from stress.calibration.depth_samples import DepthSamples
 from stress.calibration.fit import MEAN_BLOCK, Panel, blocks, estimate, flat, observe
 from stress.config import load_market
 from stress.paths import PriceData, compose, diffusion
 from stress.paths.regimes import Regimes
+from stress.paths.resampled import Garch, fit_garch, garch_errors
 from stress.paths.seasonality import Seasonality
 from stress.scenarios import STATIONARY, RegimeScenario
 
@@ -108,9 +111,11 @@ def recovered(model, keys, seed):
     drawn = [
         flat(estimate(evidence, template, weight, draws)[0]) for weight in blocks(HOURS, MEAN_BLOCK, REPLICATES, seed)
     ]
-    truth = flat(model.model_dump())
+    truth = flat(model.model_dump()) | {
+        f"occupancy.{name}": share for name, share in zip(model.regimes.states, model.regimes.stationary, strict=True)
+    }
     return {
-        key: abs(fitted[key] - truth[key]) <= 2 * np.std([one[key] for one in drawn], ddof=1)
+        key: abs(fitted[key] - truth[key]) <= 2 * np.std([one[key] for one in drawn if key in one], ddof=1)
         for key in truth
         if any(key.startswith(start) for start in keys) and key in fitted and fitted[key] != 1
     }
@@ -121,8 +126,11 @@ WEEK = np.array([1.1, 1.05, 1.05, 1.0, 1.05, 0.75, 0.85])
 CLOCK = Seasonality(
     hours=tuple(DAY / np.sqrt((DAY**2).mean())), weekdays=tuple(WEEK / np.sqrt((WEEK**2).mean())), start=SATURDAY
 )
+JUMPS = ("own_jumps.", "jump_beta", "jump_dispersion")
 LAYERS = {
     "slow_volatility": ({"volatility": True}, ("volatility.", "correlation.", "markets.BTC.volatility")),
+    "regimes": ({"regimes": True}, ("regimes.states.", "regimes.hourly_transition", "occupancy.")),
+    "jumps": ({"jumps": True}, ("jumps.common.", *(f"markets.{m}.{part}" for m in MARKETS for part in JUMPS))),
     "depth": (
         {"regimes": True, "volatility": True, "depth": True},
         ("depth.phi", *(f"markets.{m}.depth_usd" for m in MARKETS)),
@@ -139,4 +147,43 @@ def test_a_layer_is_recovered_in_ninety_of_a_hundred(layer):
     rows = [recovered(model, keys, seed) for seed in range(REPETITIONS)]
     hits = {key: sum(row.get(key, False) for row in rows) for key in rows[0]}
     assert len(hits) >= len(keys)
+    assert {key: hit for key, hit in hits.items() if hit < 0.9 * REPETITIONS} == {}
+
+
+GARCH = Garch(omega=4e-7, alpha=0.06, beta=0.92, lower=(1, 1, 0), upper=(1, 1, 0))
+DEGREES, TAIL_FROM = 6, 0.995
+
+
+def garch_returns(seed):
+    """Returns of a GARCH(1,1) whose residuals are Student-t of unit variance."""
+    z = np.random.default_rng(seed).standard_t(DEGREES, HOURS) / np.sqrt(DEGREES / (DEGREES - 2))
+    r, now = np.empty(HOURS), GARCH.mean
+    for t in range(HOURS):
+        r[t] = np.sqrt(now) * z[t]
+        now = GARCH.omega + GARCH.alpha * r[t] ** 2 + GARCH.beta * now
+    return r
+
+
+def tail_of_the_residuals():
+    """Threshold, scale and shape of the Pareto law nearest to the Student-t beyond its quantile."""
+    levels = np.linspace(TAIL_FROM, 1, 200_001)[1:-1]
+    side = student.ppf(levels, DEGREES) / np.sqrt(DEGREES / (DEGREES - 2))
+    threshold = student.ppf(TAIL_FROM, DEGREES) / np.sqrt(DEGREES / (DEGREES - 2))
+    shape, _, scale = genpareto.fit(side - threshold, floc=0)
+    return threshold, scale, shape
+
+
+@pytest.mark.slow
+def test_garch_and_its_tails_are_recovered_in_ninety_of_a_hundred():
+    tail = tail_of_the_residuals()
+    truth = {"omega": GARCH.omega, "alpha": GARCH.alpha, "beta": GARCH.beta}
+    truth |= {f"{side}.{k}": tail[k] for side in ("lower", "upper") for k in range(3)}
+    hits = dict.fromkeys(truth, 0)
+    for seed in range(REPETITIONS):
+        r = garch_returns(seed)
+        fit = fit_garch(r)
+        errors = garch_errors(r, fit, blocks(HOURS, MEAN_BLOCK, REPLICATES, seed))
+        found = flat(fit.model_dump())
+        for key, value in truth.items():
+            hits[key] += abs(found[key] - value) <= 2 * errors[key]
     assert {key: hit for key, hit in hits.items() if hit < 0.9 * REPETITIONS} == {}
