@@ -119,7 +119,7 @@ def panel(histories: Sequence[PriceHistory], order: Sequence[str], markets: Sequ
                 file=history.file,
                 key="bar",
                 value=f"{history.bar:g} s",
-                fix="use 1h bars",
+                fix=f"give 1h bars, at least {FEWEST_HOURS:,} of each market; shorter ones are for replays",
             )
         for (venue, name), rows in history.table.groupby(["venue", "symbol"], sort=True, observed=True):
             symbol = str(name)

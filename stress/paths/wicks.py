@@ -14,9 +14,9 @@ Addresses    group = hour: one uniform each for presence and side, time, size, j
              size.
 Calibration  `fit_sizes`, `fit_common`: how far an hour's low lies below its open and close (high: above), in local
              deviations; a motion without wicks is further than two of them in one hour of 15,000. Maximum likelihood of
-             the tail, allowing for where in the hour the wick began and for what its close still holds of it. Highs and lows do not show how fast a wick is
-             undone: `half_life` is kept from the template; its default is about the median time from low to half of the
-             way back over 36 tapes of 2025-10-10 (190 s, quartiles 95 and 400 s).
+             the tail, allowing for where in the hour the wick began and for what its close still holds of it. Highs and
+             lows do not show how fast a wick is undone: `half_life` is kept from the template; its default is about the
+             median time from low to half of the way back over 36 tapes of 2025-10-10 (190 s, quartiles 95 and 400 s).
 Cannot       stay (what is not undone is a jump), be of one venue only (that is premium and dispersion; bars of one
              exchange hold such wicks too), cluster in time beyond the common train. No compensator: at any one time
              the mean price lies lower by rate x duration x size, about 1e-6.
