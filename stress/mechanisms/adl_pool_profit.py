@@ -85,12 +85,18 @@ def side_profit(v, m, side):
 
 
 @kernel
-def pool_value(v):
-    """Equity of the pool before what it owes the sides that are ahead, USD."""
+def owed_to_sides(v):
+    """What the pool owes the sides that are ahead, USD >= 0."""
     owed = 0.0
     for m in range(v.markets.shape[0]):
         owed += max(0.0, side_profit(v, m, 1.0)) + max(0.0, side_profit(v, m, -1.0))
-    return equity(v, v.traders + POOL) + owed
+    return owed
+
+
+@kernel
+def pool_value(v):
+    """Equity of the pool before what it owes the sides that are ahead, USD."""
+    return equity(v, v.traders + POOL) + owed_to_sides(v)
 
 
 @inlined
@@ -131,8 +137,9 @@ def close_winners(v, m, side, profit, pool, t):
 @kernel
 def review(v, path, t):
     """Deleverage each side whose factor is above the trigger."""
-    pool = pool_value(v)
-    if pool <= 0.0:
+    owed = owed_to_sides(v)
+    pool = equity(v, v.traders + POOL) + owed
+    if pool <= 0.0 or owed <= v.terms[0]["pnl_factor_max"] * pool:  # then no side is owed too much
         return
     for m in range(v.markets.shape[0]):
         if is_blocked(v, m, t, ADL):
