@@ -2,9 +2,10 @@
 
     returns -> seasonality -> regimes -> local level -> flags -> betas, sizes -> volatility, correlation
 
-Each fit stands beside its layer in `stress.paths`; here they meet. The evidence (states, flags, levels) is made
-once; an estimate is a function of the evidence and of how often each hour counts, so that a bootstrap
-replicate is the same function with other counts. Standard errors are therefore given the states and flags.
+Each fit stands beside its layer in `stress.paths`; here they meet, and what several layers share is read together in
+`states`. The evidence (flags, levels) is made once; an estimate is a function of the evidence and of how often each hour
+counts, so that a bootstrap replicate is the same function with other counts. States are read anew in every replicate,
+flags and local levels are given.
 """
 
 from __future__ import annotations

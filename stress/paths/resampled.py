@@ -27,7 +27,7 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from scipy.optimize import minimize, minimize_scalar
+from scipy.optimize import minimize
 from scipy.special import gammaln
 
 from stress.errors import PriceFileError, StudyError
@@ -195,8 +195,6 @@ def garch_errors(
     known = returns[seen]
     z = known / np.sqrt(variance(known, garch))
     mean = float(np.var(known))
-    degrees = minimize_scalar(lambda v: -_student(z, np.ones(len(z)), v).sum(), bounds=(2.1, 50.0), method="bounded").x
-    here = np.log([garch.omega, garch.alpha, garch.beta, degrees - 2])
     h = np.empty(len(known))
 
     def density(theta: np.ndarray) -> np.ndarray:
@@ -204,6 +202,12 @@ def garch_errors(
         _walk(known, omega, alpha, min(beta, 0.9999 - alpha), CAP * garch.mean, h)
         return _student(known, h, 2 + over)
 
+    # Scores are taken where the likelihood is highest: omega there is not the one that meets the data's variance.
+    start = np.log([garch.omega, garch.alpha, garch.beta, 4.0])
+    found = minimize(
+        lambda x: -density(np.array([x[0], start[1], start[2], x[1]])).sum(), start[[0, 3]], method="Nelder-Mead"
+    )
+    here = np.array([found.x[0], start[1], start[2], found.x[1]])
     steps = 1e-3 * np.eye(4)
     scores = np.stack([(density(here + e) - density(here - e)) / 2e-3 for e in steps], axis=1)
     curvature = np.array(
