@@ -128,11 +128,12 @@ def _one(found: Comparison, panel: Panel, key: Key, reach: np.ndarray, level: fl
         float(np.quantile(rest[np.isfinite(rest)], 1 - level)),
         tuple(model for model in found.simulated if model != FIT and found.inside(key, model)),
     )  # fmt: skip
-    return made._replace(facts=tuple(_facts(found, panel, market, made.leading)))
+    return made._replace(facts=tuple(_facts(found, panel, made)))
 
 
-def _facts(found: Comparison, panel: Panel, market: str, leading: str) -> list[str]:
+def _facts(found: Comparison, panel: Panel, made: Diagnosis) -> list[str]:
     """Return numbers that stand behind the leading factor."""
+    (_, name, market), leading = made.key, made.leading
 
     def against(text: str, key: Key, show: str) -> str:
         return f"{text} {found.data[key]:{show}} against {found.band(key)[1]:{show}}"
@@ -153,7 +154,17 @@ def _facts(found: Comparison, panel: Panel, market: str, leading: str) -> list[s
             against("excess kurtosis of hours", ("moments", "excess kurtosis", market), ".1f"),
             against("autocorrelation of |r| after a week", ("clustering", "|r| at 168 h", market), ".2f"),
         ]
-    return []
+    side, horizon, level = name.split(", ")
+    first = ", ".join((side, f"{HORIZONS[0]} h", level))
+    if horizon == f"{HORIZONS[0]} h" or found.inside(("excursions", first, market)) is None:
+        return []
+    alone = _over(found, ("excursions", first, market), ("closes", first, market))
+    said = [f"at {HORIZONS[0]} h by {alone:.2f} x, at {horizon} by {made.factors['inside']:.2f} x"]
+    if abs(np.log(alone)) < 0.5 * abs(np.log(made.factors["inside"])):
+        said.append(
+            "so single wicks are deep enough, but those of the data come together and with moves of closes, which no layer does"
+        )
+    return said
 
 
 def _over(found: Comparison, above: Key, below: Key | None = None) -> float:

@@ -190,6 +190,8 @@ def test_one_crash_that_makes_a_quantile_is_dated_and_taken_out(fitted):
     assert made.crowded
     assert made.window[0] <= str(fitted.panel.hours[5010].date()) <= made.window[1]
     assert made.without < made.data
+    assert made.leading == "inside"
+    assert "at 1 h by " in made.reason()
     assert made.window[0] in made.crash()
 
 
