@@ -321,10 +321,9 @@ def requirement(rules: Sequence[Mechanism], kind: str, *, grandfathered: bool = 
 
 @inlined
 def _as_before(v):
-    """The venue under the terms that positions were opened under."""
+    """The venue under the terms that positions were opened under; what is passed costs, so they stand behind `terms`."""
     return Venue(
-        v.kept_terms,
-        v.kept_terms,
+        v.terms[v.markets.shape[0] :],
         v.venue,
         v.markets,
         v.accounts,
@@ -1127,7 +1126,7 @@ def compose(protocol: Protocol, *, culled: bool = True, grandfathered: bool = Fa
 class Cell:
     """One protocol with one book, as arrays: what a path starts from.
 
-    kept_terms : (m,) the terms before a change where positions keep their rates, else `terms`.
+    terms : (m,) or, where positions keep rates of before a change, (2 m,): the new terms, then those kept.
     market_rows : (r,) rows grouped by market. open_interest : (m,) USD, long side of all rows at the prices of t = 0.
     gross_notional : USD, all rows. vault_equity, fund : USD at t = 0.
     """
@@ -1137,7 +1136,6 @@ class Cell:
     step: float
     rounds_per_step: int
     terms: np.ndarray
-    kept_terms: np.ndarray
     start: Start
     market_rows: np.ndarray
     open_interest: np.ndarray
@@ -1148,17 +1146,12 @@ class Cell:
     @property
     def grandfathered(self) -> bool:
         """Whether positions keep rates of before a change."""
-        return self.kept_terms is not self.terms
+        return len(self.terms) > len(self.markets)
 
     @property
     def nbytes(self) -> int:
         """Memory that the cell's arrays take."""
-        return (
-            self.terms.nbytes
-            + self.kept_terms.nbytes
-            + self.market_rows.nbytes
-            + sum(records.nbytes for records in self.start)
-        )
+        return self.terms.nbytes + self.market_rows.nbytes + sum(records.nbytes for records in self.start)
 
 
 def _record_dtype(fields: dict[str, Any]) -> np.dtype[Any]:
@@ -1277,7 +1270,10 @@ def build_cell(
     held_value = np.bincount(book.row_market, book.size, count) * prices
     market_records["open_interest"] = np.where(held_assets, held_value, open_interest)
     terms = venue_terms(protocol, markets, step)
-    kept_terms = terms if before is None else venue_terms(before, markets, step)
+    if before is not None:
+        both = np.zeros(2 * count, terms.dtype)
+        both[:count], both[count:] = terms, venue_terms(before, markets, step)
+        terms = both
     venue_record["turnover"] = turnover
     venue_record["feeds_back"] = np.any(terms["provider_feedback"] > 0.0)
     _open_audit(venue_record, market_records, accounts, rows)
@@ -1287,7 +1283,6 @@ def build_cell(
         step=step,
         rounds_per_step=protocol.rounds_per_step or ROUNDS_BEFORE_FAULT,
         terms=terms,
-        kept_terms=kept_terms,
         start=Start(venue_record, market_records, accounts, rows),
         market_rows=np.argsort(rows["market"], kind="stable").astype(np.int64),
         open_interest=open_interest,
@@ -1316,7 +1311,6 @@ def _venue(cell: Cell, steps: int) -> Venue:
     elapsed = np.arange(steps + 1) * cell.step
     return Venue(
         terms=cell.terms,
-        kept_terms=cell.kept_terms,
         venue=cell.start.venue.copy(),
         markets=cell.start.markets.copy(),
         accounts=cell.start.accounts.copy(),

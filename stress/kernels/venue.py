@@ -89,7 +89,7 @@ VENUE_FIELDS = (
     ("round", "f8"),  # rounds played on this path
     ("step", "i8"),  # t
     ("path", "i8"),  # id of the path, an address of random numbers
-    ("turnover", "f8"),  # share of every position that was opened under `terms`, not under `kept_terms`
+    ("turnover", "f8"),  # share of every position that was opened under `terms`, not under those kept
     ("outage", "i8"),  # action bits blocked by the scenario in this step
     ("external_flow", "f8"),  # USD that came from outside the ledger by a named flow (I1)
     ("attempts_left", "f8"),  # accounts that may still be liquidated in this step
@@ -194,8 +194,7 @@ class Venue(NamedTuple):
     Few arrays of records, not many arrays: kernels pass the venue on, and what is passed costs.
     """
 
-    terms: np.ndarray  # (m,) every parameter of every mechanism in force
-    kept_terms: np.ndarray  # (m,) the same before a change, for positions that keep their rates; else `terms` itself
+    terms: np.ndarray  # (m,) every parameter of every mechanism in force; where positions keep rates, m more: those
     venue: np.ndarray  # (1,) VENUE_FIELDS and the mechanisms' own
     markets: np.ndarray  # (m,) MARKET_FIELDS and the mechanisms' own
     accounts: np.ndarray  # (a,) ACCOUNT_FIELDS and the mechanisms' own
