@@ -670,7 +670,9 @@ class Twin:
         """What is owed by accounts still open, at the worse of mark and world price, and the vault's fall."""
         worst = {a: min(self.equity(a), self.equity(a, self.world[-1])) for a in [*range(self.traders), self.vault]}
         unresolved = -sum((value for value in worst.values() if self.owes(value)), F(0))
-        paid = min(unresolved, self.cash[self.fund])
+        # Fees may go to the fund's balance on a venue whose waterfall has no fund: then nothing pays from it.
+        has_fund = any(rule.rule == "insurance_fund" for rule in self.protocol.waterfall)
+        paid = min(unresolved, self.cash[self.fund]) if has_fund else F(0)
         self.parts["bad_debt"] += unresolved
         self.parts["fund_paid"] += paid
         self.parts["unresolved_bad_debt"] = unresolved - paid
