@@ -28,9 +28,10 @@ nav{font-size:.9rem}nav a{margin-right:1rem;white-space:nowrap}.box{border:2px s
 .note{font-size:.85rem;color:var(--soft);margin:.8rem 0 0}th,td{padding:.25rem .6rem;text-align:right;white-space:nowrap}th{border-bottom:1px solid var(--line);font-weight:600}
 tbody th{border:0;text-align:left;position:sticky;left:0;background:var(--paper)}tr.first>*{border-top:1px solid var(--line)}thead th:first-child{text-align:left}
 td.in{background:var(--in)}td.out{background:var(--out)}th.text,td.text{text-align:left;white-space:normal;min-width:13rem}
-figure{margin:.6rem 0}.panels{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(19rem,100%),1fr));gap:.6rem}.panels svg{width:100%;height:auto}
+figure{margin:.6rem 0}.panels{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(19rem,100%),1fr));gap:.6rem}.panels svg{width:100%;max-width:25rem;height:auto}
 figcaption{font-size:.85rem;color:var(--soft);max-width:46rem}details{margin:.6rem 0}summary{cursor:pointer}:focus-visible{outline:2px solid var(--link);outline-offset:2px}
 """
+_FEWEST = 20  # samples of a band
 _SHOWN = 3  # markets with figures of their own
 _HEAD = ("BTC", "ETH", "SOL")
 _GROUPS = {
@@ -104,10 +105,14 @@ def _box(found: Comparison, heads: tuple[str, ...], misses: list[Diagnosis]) -> 
         if model != FIT:
             held, of = found.count("excursions", model, heads)
             said.append(f"The {_LOOKS[model].name} holds {held} of {of}.")
+    if found.replicates < _FEWEST:
+        said.append(
+            f"A band from {found.replicates} samples is narrower than 90 %; take at least {_FEWEST} (--samples)."
+        )
     short = sum(miss.data > miss.high for miss in misses)
     if misses:
         said.append(
-            f"Of the {len(misses)} misses the data reach further than the fit in {short}, less far in {len(misses) - short}: "
+            f"Of the {len(misses)} misses the data reach further than the fit in {short} and less far in {len(misses) - short}: "
             '<a href="#misses">each with its reason</a>.'
         )
     return f'<div class="box">{" ".join(said)}</div>'

@@ -128,6 +128,7 @@ def test_the_page_shows_data_of_the_fit_itself_inside_its_band(house, fitted):
     assert "http" not in page.replace("http://www.w3.org", "")
     assert "<script" not in page
     assert "block bootstrap" in page
+    assert "A band from 12 samples is narrower" in page
     ids = re.findall(r' id="([^"]*)"', page)
     assert len(ids) == len(set(ids))
     assert page.count("<figure>") == page.count('role="img"')
