@@ -535,6 +535,12 @@ def _only(history: PriceHistory, markets: Sequence[str]) -> PriceHistory:
     return PriceHistory(history.file, table, history.bar, history.out_of_order)
 
 
+# Measured by tests/validation/test_recovery.py.
+NARROW = (
+    "standard errors of jump_dispersion, of jumps' mean sizes and sd, of the panic's correlation, of the share of hours in stress and "
+    "panic and of the chance of leaving calm are somewhat narrow: of five simulated years, twice the error held the truth in 83 to 89 "
+    "of 100 samples instead of 95",
+)
 KEPT_DEPTH = ("depth.jump_sensitivity", "depth.half_life", "depth.sd", "depth.floor")
 KEPT = (
     "markets.*.open_interest_usd",
@@ -615,7 +621,7 @@ def _assemble(
                 depth=_depth_data(evidence, samples),
                 bootstrap=f"stationary block bootstrap, mean block {MEAN_BLOCK} h, {replicates} replicates",
                 standard_errors=errors,
-                warnings=tuple(warnings),
+                warnings=(*warnings, *(NARROW if errors else ())),
             ),
         }
     )
@@ -669,11 +675,16 @@ def with_hours(
     returns = {market: data.returns[:, i] for i, market in enumerate(data.markets)}
     layer = resampled.calibrated(law, file.file, file.blake2b, returns, repair)
     errors = dict(facts.standard_errors)
+    narrow: tuple[str, ...] = ()
+    if layer.garch:
+        narrow = (
+            "standard errors of GARCH beta are somewhat narrow: twice the error held the truth in 86 of 100 samples",
+        )
     for market, garch in layer.garch.items():
         weights = blocks(len(data.hours), MEAN_BLOCK, replicates, seed)
         for key, error in resampled.garch_errors(returns[market], garch, weights).items():
             errors[f"resampled.garch.{market}.{key}"] = error
-    surer = facts.model_copy(update={"standard_errors": errors})
+    surer = facts.model_copy(update={"standard_errors": errors, "warnings": (*facts.warnings, *narrow)})
     return model.model_copy(update={"resampled": layer, "calibration": surer})
 
 
