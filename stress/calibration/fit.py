@@ -537,8 +537,8 @@ def _only(history: PriceHistory, markets: Sequence[str]) -> PriceHistory:
 
 # Measured by tests/validation/test_recovery.py.
 NARROW = (
-    "standard errors of jump_dispersion, of jumps' mean sizes and sd, of the panic's correlation, of the share of hours in stress and "
-    "panic and of the chance of leaving calm are somewhat narrow: of five simulated years, twice the error held the truth in 83 to 89 "
+    "standard errors of jump_dispersion, of jumps' mean sizes and sd, of the panic's correlation, of its share of hours and "
+    "of the chances between calm and stress are somewhat narrow: of five simulated years, twice the error held the truth in 83 to 89 "
     "of 100 samples instead of 95",
 )
 KEPT_DEPTH = ("depth.jump_sensitivity", "depth.half_life", "depth.sd", "depth.floor")

@@ -129,8 +129,8 @@ CLOCK = Seasonality(
 # The bar of 90 is not met by these; what was measured, and why. The market file says so in its warnings.
 #   Dispersions, one sd and mean sizes of jumps rest on 20 to 60 events a sample; what a bootstrap draws of so few is narrower than
 #   they are, and its own error leans with the estimate: a sample of small sizes has a small error too.
-#   The panic of five years is some 14 spells; shares of hours and the correlation in it lean with their errors as well. (Measured
-#   over 64 repetitions.)
+#   The panic of five years is some 14 spells: its share of hours and the correlation in it lean with their errors as well. Spells of
+#   stress shorter than a block are missed, so that the chance of leaving calm comes out a tenth too low.
 #   The error of beta is that of the Student-t likelihood at its highest point, 0.0033; its cause of missing is not found.
 MISSED = {
     "markets.ETH.jump_dispersion": 0.86,
@@ -139,9 +139,9 @@ MISSED = {
     "jumps.common.size.mean_down": 0.89,
     "jumps.common.size.mean_up": 0.89,
     "regimes.states.panic.correlation": 0.88,
-    "regimes.hourly_transition.0.1": 0.84,
-    "occupancy.stress": 0.89,
-    "occupancy.panic": 0.84,
+    "regimes.hourly_transition.0.1": 0.83,
+    "regimes.hourly_transition.1.0": 0.89,
+    "occupancy.panic": 0.85,
     "beta": 0.86,
 }
 LEAST = 0.75  # of the missed ones: below it something broke
