@@ -334,6 +334,18 @@ class LeverageRates(MechanismParameters):
         return rates | others
 
 
+class DeleveragingParameters(MechanismParameters):
+    """What deleveraging rules share: `adl_when` says which open claims are deleveraged, `adl_price` at what price."""
+
+    adl_price: Literal["bankruptcy", "mark", "previous_mark", "oracle"] = Field(
+        description="price of a deleveraged contract"
+    )
+    adl_when: Literal["fund_exhausted", "negative_equity"] = Field(
+        default="fund_exhausted",
+        description="only claims that the fund cannot carry, or every account with negative equity",
+    )
+
+
 class ImpactParameters(MechanismParameters):
     """What every impact rule states; the shape of the response is the rule's own."""
 

@@ -49,9 +49,22 @@ def _whole(quantity, size):
     return abs(size) if abs(size) - quantity <= 1e-12 * abs(size) else quantity
 
 
+@inlined
+def price_of(v, m, rule, bankruptcy, t):
+    """Return the price at which a contract is deleveraged, and the age of a previous mark in seconds."""
+    market = v.markets[m]
+    if rule == AT_MARK:
+        return market["mark"], 0.0
+    if rule == AT_PREVIOUS_MARK:
+        return market["previous_mark"], (t - market["previous_mark_step"]) * v.step_seconds
+    if rule == AT_ORACLE:
+        return market["oracle"], 0.0
+    return bankruptcy, 0.0
+
+
 @kernel
-def deleverage(v, r, w, quantity, price, bankruptcy, t):
-    """Close `quantity` (> 0) of bankrupt row `r` against winner row `w` at `price`; book I5's columns."""
+def close_claim(v, r, quantity, price, bankruptcy, age, t):
+    """Close `quantity` (> 0) of bankrupt row `r` at `price`, book I5's columns; returns what winners lose, USD >= 0."""
     m = v.rows[r]["market"]
     side = 1.0 if v.rows[r]["size"] > 0.0 else -1.0
     loss = quantity * side * (bankruptcy - v.markets[m]["mark"])
@@ -59,27 +72,38 @@ def deleverage(v, r, w, quantity, price, bankruptcy, t):
     allocated = max(0.0, paid)
     residual = max(0.0, loss - paid)
     trade(v, r, -side * _whole(quantity, v.rows[r]["size"]), price)
-    trade(v, w, side * _whole(quantity, v.rows[w]["size"]), price)
     restart_attribution(v, v.rows[r]["account"])
-    restart_attribution(v, v.rows[w]["account"])
     disturb(v)
     notional = quantity * v.markets[m]["mark"]
     out = v.out[0]
     out["adl_notional"] += notional
+    out["adl_notional_age"] += notional * age
     out["adl_loss"] += loss
     out["adl_shortfall"] += allocated
     out["adl_gain"] += max(0.0, -paid)
     out["adl_residual"] += residual
     out["adl_overshoot"] += max(0.0, paid - loss)
-    out["fills"] += 1
     v.out_market[m]["adl_notional"] += notional
     v.out_market[m]["adl_shortfall"] += allocated
-    if v.rows[w]["account"] == v.traders + VAULT:
-        v.venue[0]["vault_apart"] += allocated
     if out["first_adl_step"] < 0:
         out["first_adl_step"] = t
     # What the price left with the closed account is a claim on the layers below, booked there.
     record_bad_debt(v, v.rows[r]["account"], loss - residual)
+    return allocated
+
+
+@kernel
+def close_winner(v, w, quantity, price, allocated, maintenance):
+    """Close `quantity` (> 0) of winner row `w` at `price`; `allocated` is what it loses by it, USD >= 0."""
+    a = v.rows[w]["account"]
+    side = -1.0 if v.rows[w]["size"] > 0.0 else 1.0
+    if equity(v, a) < allocated:  # this leaves the winner owing
+        attribute_loss(v, a, maintenance)
+    trade(v, w, side * _whole(quantity, v.rows[w]["size"]), price)
+    restart_attribution(v, a)
+    v.out[0]["fills"] += 1
+    if a == v.traders + VAULT:
+        v.venue[0]["vault_apart"] += allocated
 
 
 @kernel
@@ -107,22 +131,14 @@ def close_open_claims(v, t, when, price_rule, maintenance, choose):
             if is_blocked(v, m, t, ADL):
                 blocked += v.rows[r]["size"] * (bankruptcy - v.markets[m]["mark"])
                 continue
-            price, age = bankruptcy, 0.0
-            if price_rule == AT_MARK:
-                price = v.markets[m]["mark"]
-            elif price_rule == AT_PREVIOUS_MARK:
-                price = v.markets[m]["previous_mark"]
-                age = (t - v.markets[m]["previous_mark_step"]) * v.step_seconds
-            elif price_rule == AT_ORACLE:
-                price = v.markets[m]["oracle"]
+            price, age = price_of(v, m, price_rule, bankruptcy, t)
             while v.rows[r]["size"] != 0.0:
                 w, quantity = choose(v, r, side, abs(v.rows[r]["size"]), price, t)
                 if w < 0:
                     refused += v.rows[r]["size"] * (bankruptcy - v.markets[m]["mark"])
                     break
-                attribute_loss(v, v.rows[w]["account"], maintenance)  # should this leave the winner owing
-                deleverage(v, r, w, quantity, price, bankruptcy, t)
-                v.out[0]["adl_notional_age"] += quantity * v.markets[m]["mark"] * age
+                allocated = close_claim(v, r, quantity, price, bankruptcy, age, t)
+                close_winner(v, w, quantity, price, allocated, maintenance)
                 acted = True
         record_passed(v, a, TIME, blocked)
         record_passed(v, a, ELIGIBILITY, refused)

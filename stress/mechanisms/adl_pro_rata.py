@@ -1,40 +1,47 @@
-"""Auto-deleveraging pro rata: every eligible winner gives up the same share of its weight.
+"""Auto-deleveraging pro rata: all winners of a round give up the same share of their weight, to all claims at once.
 
 Stage        waterfall.
-Formula      each winner closes rest x its weight / weights of all winners left, at most its contracts; the last takes
-             what rounding leaves, and what winners were too small for is asked of the others again. Weight = contracts,
-             equity of the account, or unrealised profit of the position (0 where it lost). At the bankruptcy
-             price, the mark, the previous mark, or the oracle price.
+Formula      per market and side, Q = contracts of the open claims of the round, at most the contracts of the winners: claims close
+             in queue order, each at its own price, and every winner closes Q x its weight / weights of all at the one price
+             that these add up to; who is too small for its share closes all it has, the rest is asked of the others again.
+             Weight = contracts, equity of the account, or unrealised profit of the position (0 where it lost). At the
+             bankruptcy price, the mark, the previous mark, or the oracle price.
 Source       Chitra (2025), Autodeleveraging: Impossibilities and Optimization, arXiv 2512.01112 (v3): pro
              rata as the fair rule; in contracts, as thogiti.github.io describes it for Drift.
 Invariants   I1, I2, I5.
 Limits       by profit, a position without one gives nothing while others have one, and by contracts if nobody has.
+             Who wins is decided market by market, before the first contract of a side is closed.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
 from pydantic import Field
 
-from stress.kernels.deleveraging import close_open_claims, is_winner
+from stress.kernels.claims import record_passed
+from stress.kernels.deleveraging import (
+    WHEN_FUND_EXHAUSTED,
+    close_claim,
+    close_winner,
+    is_open_claim,
+    is_winner,
+    price_of,
+)
+from stress.kernels.halts import is_blocked
 from stress.kernels.jit import kernel
 from stress.kernels.ledger import equity
-from stress.stages import Mechanism, MechanismParameters, Stage, StateField
+from stress.kernels.margin import attribute_loss, bankruptcy_price
+from stress.kernels.venue import ADL, ELIGIBILITY, TIME
+from stress.stages import DeleveragingParameters, Mechanism, Stage, StateField
 
 CONTRACTS, EQUITY, PROFIT = range(3)
 
 
-class AdlProRata(MechanismParameters):
-    """`adl_when` says which open claims are deleveraged, `adl_price` at what price, `adl_by` in which proportion."""
+class AdlProRata(DeleveragingParameters):
+    """`adl_by` says in which proportion winners give up contracts."""
 
-    adl_price: Literal["bankruptcy", "mark", "previous_mark", "oracle"] = Field(
-        description="price of a deleveraged contract"
-    )
-    adl_when: Literal["fund_exhausted", "negative_equity"] = Field(
-        default="fund_exhausted",
-        description="only claims that the fund cannot carry, or every account with negative equity",
-    )
     adl_by: Literal["contracts", "equity", "profit"] = Field(default="contracts", description="what the share is of")
 
 
@@ -49,73 +56,139 @@ def weight(v, w, by):
 
 
 @kernel
-def begin_pass(v, r, side, by):
-    """Sum the weights of the eligible rows, anew for a bankrupt row or for what is left of it."""
-    market = v.markets[v.rows[r]["market"]]
-    market["asked_for"] = r
-    market["asked_by"] = by
-    market["asked_to"] = market["rows_start"]
-    market["winners_left"] = 0.0
-    market["last_winner"] = -1
-    for k in range(market["rows_start"], market["rows_end"]):
+def weigh(v, m, side, by):
+    """Return the winners' weights together, their contracts, and the position in market_rows of the last; -1 if none."""
+    total, contracts, last = 0.0, 0.0, -1
+    for k in range(v.markets[m]["rows_start"], v.markets[m]["rows_end"]):
         w = v.market_rows[k]
-        if is_winner(v, w, side) and weight(v, w, by) > 0.0:
-            market["last_winner"] = k
-            market["winners_left"] += weight(v, w, by)
+        if is_winner(v, w, side):
+            own = weight(v, w, by)
+            contracts += abs(v.rows[w]["size"])
+            if own > 0.0:
+                total += own
+                last = k
+    return total, contracts, last
 
 
 @kernel
-def choose(v, r, side, rest, price, t):
-    """Return the next winner row not yet asked for this bankrupt row, and its share of the rest.
+def open_claims(v, t, when, maintenance):
+    """Mark the accounts whose claims are open, and the price at which each of their contracts uses up its equity."""
+    before = v.venue[0]["claims_less_fees"]
+    for k in range(v.venue[0]["suspects"]):
+        a = v.accounts[k]["suspect"]
+        claims, value, requirement = is_open_claim(v, a, when, maintenance, t)
+        v.accounts[a]["asking"] = 1 if claims else 0
+        if not claims:
+            continue
+        v.venue[0]["claims_less_fees"] -= value  # a fund that would carry the next claim has to carry this one first
+        attribute_loss(v, a, maintenance)
+        for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
+            if v.rows[r]["size"] != 0.0:
+                v.rows[r]["asked_bankruptcy"] = bankruptcy_price(v, r, value, requirement, maintenance)
+    v.venue[0]["claims_less_fees"] = before
 
-    Rows are asked in order; each gives rest x own / (own + all eligible rows after it), which is the
-    same share for all, since what is left falls in the same proportion. By contracts one pass over the market's
-    rows serves a whole bankrupt row; by another weight, positions smaller than their share make passes follow.
-    """
-    m = v.rows[r]["market"]
-    market = v.markets[m]
-    if market["asked_for"] != r:
-        begin_pass(v, r, side, v.terms[0]["adl_by"])
-        if market["last_winner"] < 0 and v.terms[0]["adl_by"] == PROFIT:
-            begin_pass(v, r, side, CONTRACTS)
-    for _ in range(market["rows_end"] - market["rows_start"] + 1):
-        by = market["asked_by"]
-        for k in range(market["asked_to"], market["rows_end"]):
+
+@kernel
+def asked(v, m, side):
+    """Base units of market `m` that claims of one side have open."""
+    total = 0.0
+    for k in range(v.venue[0]["suspects"]):
+        a = v.accounts[k]["suspect"]
+        if v.accounts[a]["asking"] == 1:
+            for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
+                if v.rows[r]["market"] == m:
+                    total += max(0.0, side * v.rows[r]["size"])
+    return total
+
+
+@kernel
+def close_claims(v, m, side, rest, price_rule, t):
+    """Close up to `rest` base units of the claims of one side, in queue order; return USD paid, and USD lost by winners."""
+    money, lost = 0.0, 0.0
+    for k in range(v.venue[0]["suspects"]):
+        a = v.accounts[k]["suspect"]
+        if v.accounts[a]["asking"] == 0:
+            continue
+        for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
+            quantity = min(side * v.rows[r]["size"], rest)
+            if v.rows[r]["market"] == m and quantity > 0.0:
+                bankruptcy = v.rows[r]["asked_bankruptcy"]
+                price, age = price_of(v, m, price_rule, bankruptcy, t)
+                lost += close_claim(v, r, quantity, price, bankruptcy, age, t)
+                money += quantity * price
+                rest -= quantity
+    return money, lost
+
+
+@kernel
+def close_winners(v, m, side, quantity, price, lost, by, maintenance):
+    """Close `quantity` base units of the winners at `price`, in proportion to their weights."""
+    rest = quantity
+    while rest > 0.0:
+        total, _, last = weigh(v, m, side, by)
+        if last < 0 and by != CONTRACTS:
+            by = CONTRACTS
+            continue
+        if last < 0:
+            break
+        wanted, all_gave = rest, True
+        for k in range(v.markets[m]["rows_start"], last + 1):
             w = v.market_rows[k]
             if not is_winner(v, w, side):
                 continue
-            size = abs(v.rows[w]["size"])
             own = weight(v, w, by)
             if own <= 0.0:
                 continue
-            quantity = size if by == CONTRACTS else rest
-            if by != CONTRACTS or rest < market["winners_left"]:
-                quantity = (
-                    min(size, rest * own / market["winners_left"]) if own < market["winners_left"] else min(size, rest)
-                )
-            market["winners_left"] -= own
-            market["asked_to"] = k + 1
-            if k == market["last_winner"]:
-                quantity = min(size, rest)  # takes what rounding left
-            if quantity >= rest:
-                market["asked_for"] = -1
-            if quantity > 0.0:
-                return w, quantity
-        if by == CONTRACTS:
-            break
-        begin_pass(v, r, side, by)
-        if market["last_winner"] < 0:
-            begin_pass(v, r, side, CONTRACTS)
-        if market["last_winner"] < 0:
-            break
-    market["asked_for"] = -1
-    return -1, 0.0
+            size, part = abs(v.rows[w]["size"]), wanted * (own / total)
+            if k == last and all_gave:
+                part = rest  # takes what rounding left
+            all_gave = all_gave and part <= size
+            part = min(part, size, rest)
+            if part > 0.0:
+                close_winner(v, w, part, price, lost * (part / quantity), maintenance)
+                rest -= part
 
 
 @kernel
 def absorb(v, t, maintenance):
-    """Deleverage open claims; returns whether anything was closed."""
-    return close_open_claims(v, t, v.terms[0]["adl_when"], v.terms[0]["adl_price"], maintenance, choose)
+    """Deleverage the open claims of the round; returns whether anything was closed."""
+    when, price_rule, by = v.terms[0]["adl_when"], v.terms[0]["adl_price"], v.terms[0]["adl_by"]
+    open_claims(v, t, when, maintenance)
+    before = v.out[0]["bad_debt"]
+    acted = False
+    for m in range(v.markets.shape[0]):
+        if is_blocked(v, m, t, ADL):
+            continue
+        for i in range(2):
+            side = 1.0 - 2.0 * i
+            wanted = asked(v, m, side)
+            if wanted <= 0.0:
+                continue
+            _, contracts, _ = weigh(v, m, side, by)
+            quantity = min(wanted, contracts)
+            if quantity > 0.0:
+                rest = np.inf if quantity == wanted else quantity  # all, to the last bit
+                money, lost = close_claims(v, m, side, rest, price_rule, t)
+                close_winners(v, m, side, quantity, money / quantity, lost, by, maintenance)
+                acted = True
+    if when == WHEN_FUND_EXHAUSTED and v.venue[0]["has_fund"] == 1:
+        v.venue[0]["claims_less_fees"] += v.out[0]["bad_debt"] - before  # a larger fund would have carried it
+    for k in range(v.venue[0]["suspects"]):
+        a = v.accounts[k]["suspect"]
+        if v.accounts[a]["asking"] == 0:
+            continue
+        blocked = refused = 0.0
+        for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
+            m = v.rows[r]["market"]
+            if v.rows[r]["size"] != 0.0:
+                loss = v.rows[r]["size"] * (v.rows[r]["asked_bankruptcy"] - v.markets[m]["mark"])
+                if is_blocked(v, m, t, ADL):
+                    blocked += loss
+                else:
+                    refused += loss
+        record_passed(v, a, TIME, blocked)
+        record_passed(v, a, ELIGIBILITY, refused)
+    return acted
 
 
 MECHANISM = Mechanism(
@@ -124,10 +197,7 @@ MECHANISM = Mechanism(
     parameters=AdlProRata,
     kernels={"absorb": absorb},
     state=(
-        StateField("asked_for", "market", "i8", "bankrupt row being deleveraged, -1 = none", reset=-1),
-        StateField("asked_by", "market", "i8", "what the share is of in this pass"),
-        StateField("asked_to", "market", "i8", "position in market_rows of the next row to ask"),
-        StateField("last_winner", "market", "i8", "position of the last eligible row", reset=-1),
-        StateField("winners_left", "market", "f8", "weight of eligible rows not yet asked"),
+        StateField("asking", "account", "i8", "1 = the account has an open claim in this round"),
+        StateField("asked_bankruptcy", "row", "f8", "bankruptcy price of a row of an open claim"),
     ),
 )

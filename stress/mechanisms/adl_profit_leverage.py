@@ -19,19 +19,12 @@ from pydantic import Field
 from stress.kernels.deleveraging import close_open_claims, is_winner
 from stress.kernels.jit import inlined, kernel
 from stress.kernels.ledger import equity
-from stress.stages import Mechanism, MechanismParameters, Stage
+from stress.stages import DeleveragingParameters, Mechanism, Stage
 
 
-class AdlProfitLeverage(MechanismParameters):
-    """`adl_when` says which open claims are deleveraged, `adl_price` at what price."""
+class AdlProfitLeverage(DeleveragingParameters):
+    """`adl_index` says how a short is ranked."""
 
-    adl_price: Literal["bankruptcy", "mark", "previous_mark", "oracle"] = Field(
-        description="price of a deleveraged contract"
-    )
-    adl_when: Literal["fund_exhausted", "negative_equity"] = Field(
-        default="fund_exhausted",
-        description="only claims that the fund cannot carry, or every account with negative equity",
-    )
     adl_index: Literal["side_aware", "literal"] = Field(
         default="side_aware", description="whether a short's gain counts as one"
     )

@@ -25,19 +25,12 @@ from stress.kernels.jit import inlined, kernel
 from stress.kernels.ledger import equity
 from stress.kernels.rng import DELEVERAGING, philox, round_keys, stream_of, unit
 from stress.kernels.venue import QUANTUM
-from stress.stages import Mechanism, MechanismParameters, Stage, StateField
+from stress.stages import DeleveragingParameters, Mechanism, Stage, StateField
 
 
-class AdlRandom(MechanismParameters):
+class AdlRandom(DeleveragingParameters):
     """`adl_seed` is the key of the random starts, the same for every cell and study."""
 
-    adl_price: Literal["bankruptcy", "mark", "previous_mark", "oracle"] = Field(
-        description="price of a deleveraged contract"
-    )
-    adl_when: Literal["fund_exhausted", "negative_equity"] = Field(
-        default="fund_exhausted",
-        description="only claims that the fund cannot carry, or every account with negative equity",
-    )
     adl_overlap: Literal["required", "ignored"] = Field(
         default="required", description="whether a winner must stay at or above zero at the rule's price"
     )

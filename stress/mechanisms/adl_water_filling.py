@@ -11,26 +11,14 @@ Limits       leverage is that of the position on the account's whole equity: hed
 
 from __future__ import annotations
 
-from typing import Literal
-
-from pydantic import Field
-
 from stress.kernels.deleveraging import close_open_claims, is_winner
 from stress.kernels.jit import kernel
 from stress.kernels.ledger import equity
-from stress.stages import Mechanism, MechanismParameters, Stage, StateField
+from stress.stages import DeleveragingParameters, Mechanism, Stage, StateField
 
 
-class AdlWaterFilling(MechanismParameters):
-    """`adl_when` says which open claims are deleveraged, `adl_price` at what price."""
-
-    adl_price: Literal["bankruptcy", "mark", "previous_mark", "oracle"] = Field(
-        description="price of a deleveraged contract"
-    )
-    adl_when: Literal["fund_exhausted", "negative_equity"] = Field(
-        default="fund_exhausted",
-        description="only claims that the fund cannot carry, or every account with negative equity",
-    )
+class AdlWaterFilling(DeleveragingParameters):
+    """No parameter of its own."""
 
 
 @kernel

@@ -73,7 +73,8 @@ def dydx_deleverage(inputs):
     if bankrupt and stays and common and abs(delta) == min(map(abs, sizes)):
         round_of(**rules).play(venue, 1, True)  # the book has no depth: the order finds no taker
     else:
-        deleveraging.deleverage(venue, r, w, abs(delta), price, bankruptcy, 1)
+        lost = deleveraging.close_claim(venue, r, abs(delta), price, bankruptcy, 0.0, 1)
+        deleveraging.close_winner(venue, w, abs(delta), price, lost, open_interest_margin.maintenance)
     after = [assess(venue, a, open_interest_margin.maintenance) for a in (0, 1)]
     initial = [assess(venue, a, open_interest_margin.initial)[1] for a in (0, 1)]
     if not all(adl_random.may_update(*before[a], *after[a], initial[a]) for a in (0, 1)):

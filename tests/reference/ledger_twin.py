@@ -523,19 +523,52 @@ class Twin:
         return True
 
     def deleverage(self, rule: Any, t: int) -> bool:
+        claims = self.open_claims(rule)
+        if rule.rule == "adl_pro_rata":
+            pairs = itertools.product(range(len(self.mark)), (1, -1))
+            return any(
+                [self.share_contracts(rule, claims, m, side) for m, side in pairs if not self.blocked(m, t, ADL)]
+            )
         acted = False
+        for a, bankruptcies in claims.items():
+            for m in (m for m in sorted(bankruptcies) if not self.blocked(m, t, ADL)):
+                acted |= self.deleverage_row(rule, a, m, bankruptcies[m])
+        return acted
+
+    def open_claims(self, rule: Any) -> dict[int, dict[int, F]]:
+        """Bankruptcy prices by market of every account that asks, in queue order."""
+        claims = {}
         for a in self.suspects:
             equity, requirement = self.equity(a), self.requirement(a)
             if requirement == 0 or not self.owes(equity):
                 continue
             if rule.adl_when == "fund_exhausted" and not self.below(self.cash[self.fund], -equity):
                 continue
-            bankruptcies = {
-                m: self.bankruptcy(a, m, equity, requirement) for m, p in self.held[a].items() if p.size != 0
-            }
-            for m in (m for m in sorted(bankruptcies) if not self.blocked(m, t, ADL)):
-                acted |= self.deleverage_row(rule, a, m, bankruptcies[m])
-        return acted
+            claims[a] = {m: self.bankruptcy(a, m, equity, requirement) for m, p in self.held[a].items() if p.size != 0}
+        return claims
+
+    def price_of(self, rule: Any, m: int, bankruptcy: F) -> F:
+        return {"bankruptcy": bankruptcy, "mark": self.mark[m], "previous_mark": self.previous[m]}[rule.adl_price]
+
+    def share_contracts(self, rule: Any, claims: dict[int, dict[int, F]], m: int, side: int) -> bool:
+        """Close the claims of one side, and of every winner the same share of contracts at the price they add up to."""
+        asking = {a: abs(self.held[a][m].size) for a in claims if m in claims[a] and self.held[a][m].size * side > 0}
+        offered = {w: abs(self.held[w][m].size) for w in self.winners(m, side)}
+        rest = quantity = min(sum(asking.values(), F(0)), sum(offered.values(), F(0)))
+        if quantity == 0:
+            return False
+        money = lost = F(0)
+        for a, size in asking.items():
+            closed = min(size, rest)
+            rest -= closed
+            price = self.price_of(rule, m, claims[a][m])
+            money += closed * price
+            lost += self.close_claim(a, m, closed, price, claims[a][m])
+        total = sum(offered.values(), F(0))
+        for w, size in offered.items():
+            share = size / total
+            self.close_winner(w, m, quantity * share, money / quantity, lost * share)
+        return True
 
     def winners(self, m: int, side: int) -> list[int]:
         found = []
@@ -551,37 +584,32 @@ class Twin:
 
     def deleverage_row(self, rule: Any, a: int, m: int, bankruptcy: F) -> bool:
         side, mark = (1 if self.held[a][m].size > 0 else -1), self.mark[m]
-        price = {"bankruptcy": bankruptcy, "mark": mark, "previous_mark": self.previous[m]}[rule.adl_price]
+        price = self.price_of(rule, m, bankruptcy)
         rest = abs(self.held[a][m].size)
         winners = self.winners(m, side)
         offered = {w: abs(self.held[w][m].size) for w in winners}
-        if rule.rule == "adl_pro_rata":
-            total = sum(offered.values(), F(0))
-            taken = {w: own * min(F(1), rest / total) for w, own in offered.items()}
-        else:
 
-            def index(w: int) -> F:
-                position = self.held[w][m]
-                gain = mark / (position.entry / position.size)
-                return (gain if position.size > 0 else 1 / gain) * abs(position.size) * mark / self.equity(w)
+        def index(w: int) -> F:
+            position = self.held[w][m]
+            gain = mark / (position.entry / position.size)
+            return (gain if position.size > 0 else 1 / gain) * abs(position.size) * mark / self.equity(w)
 
-            ranked = sorted(winners, key=index, reverse=True)
-            for one, next_one in itertools.pairwise(ranked):
-                if abs(index(one) / index(next_one) - 1) <= TIE:
-                    raise Tie(float(index(one)))
-            taken = {}
-            for w in ranked:
-                taken[w] = min(rest - sum(taken.values(), F(0)), offered[w])
+        ranked = sorted(winners, key=index, reverse=True)
+        for one, next_one in itertools.pairwise(ranked):
+            if abs(index(one) / index(next_one) - 1) <= TIE:
+                raise Tie(float(index(one)))
+        taken: dict[int, F] = {}
+        for w in ranked:
+            taken[w] = min(rest - sum(taken.values(), F(0)), offered[w])
         for w, quantity in taken.items():
             if quantity > 0:
-                self.close_pair(a, w, m, quantity, price, bankruptcy)
+                self.close_winner(w, m, quantity, price, self.close_claim(a, m, quantity, price, bankruptcy))
         return any(taken.values())
 
-    def close_pair(self, a: int, w: int, m: int, quantity: F, price: F, bankruptcy: F) -> None:
+    def close_claim(self, a: int, m: int, quantity: F, price: F, bankruptcy: F) -> F:
         side, mark, parts = (1 if self.held[a][m].size > 0 else -1), self.mark[m], self.parts
         loss, paid = quantity * side * (bankruptcy - mark), quantity * side * (price - mark)
         self.trade(a, m, -side * quantity, price)
-        self.trade(w, m, side * quantity, price)
         parts["adl_notional"] += quantity * mark
         parts["adl_loss"] += loss
         parts["adl_shortfall"] += max(F(0), paid)
@@ -589,8 +617,13 @@ class Twin:
         parts["adl_residual"] += max(F(0), loss - paid)
         parts["adl_overshoot"] += max(F(0), paid - loss)
         parts["bad_debt"] += min(loss, paid)
+        return max(F(0), paid)
+
+    def close_winner(self, w: int, m: int, quantity: F, price: F, lost: F) -> None:
+        side = -1 if self.held[w][m].size > 0 else 1
+        self.trade(w, m, side * quantity, price)
         if w == self.vault:
-            self.vault_apart += max(F(0), paid)
+            self.vault_apart += lost
 
     def waterfall(self, t: int) -> bool:
         """Let the layers act in order, up to the first that does."""

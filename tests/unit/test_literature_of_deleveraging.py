@@ -13,9 +13,10 @@ import pytest
 
 from stress.kernels.ledger import open_interest
 from stress.kernels.margin import loss_beyond_margin
-from stress.mechanisms.adl_pro_rata import choose as pro_rata
+from stress.mechanisms.adl_pro_rata import EQUITY, close_winners
 from stress.mechanisms.adl_profit_leverage import choose as by_rank
 from stress.mechanisms.cover_shortage import quantity as to_cover
+from stress.mechanisms.flat_margin import maintenance
 from stress.position_prices import bankruptcy_price, liquidation_price
 from tests.venues import account_cash, at_rest, one_market_book, one_market_paths, protocol_of, run_one
 
@@ -60,13 +61,9 @@ def winners(layer):
 def test_pro_rata_by_equity_leaves_everyone_the_same_share():
     # A budget of 7.5 over 16 of equity: a haircut of 15/32; (170/32, 85/32, 17/32) stay.
     venue = winners({"rule": "adl_pro_rata", "adl_price": "mark", "adl_when": "negative_equity", "adl_by": "equity"})
-    rest, given = 7.5, {}
-    while rest > 1e-12:
-        row, quantity = pro_rata(venue, 3, 1.0, rest, 1.0, 1)
-        given[row] = given.get(row, 0.0) + quantity
-        venue.rows[row]["size"] += quantity
-        rest -= quantity
-    left = [equity - given[row] for row, equity in enumerate((10.0, 5.0, 1.0))]
+    close_winners(venue, 0, 1.0, 7.5, 1.0, 0.0, EQUITY, maintenance)
+    given = [100.0 + row["size"] for row in venue.rows[:3]]
+    left = [equity - gave for equity, gave in zip((10.0, 5.0, 1.0), given, strict=True)]
     assert left == pytest.approx([170 / 32, 85 / 32, 17 / 32])
 
 
