@@ -28,7 +28,7 @@ from stress.kernels.culling import begin_selection, list_insolvable, select_cand
 from stress.kernels.funding import promise
 from stress.kernels.halts import is_blocked
 from stress.kernels.impact import refresh_prices
-from stress.kernels.jit import entry, inlined, kernel
+from stress.kernels.jit import by_reference, entry, inlined, kernel
 from stress.kernels.ledger import (
     AUDIT_RESOLUTION,
     audit,
@@ -1084,9 +1084,10 @@ def _compose(rules: tuple[str, ...], culled: bool, grandfathered: bool) -> Engin
     )
 
     @entry
-    def run(v, start, block, rounds_per_step, trace_path, trace, no_trace, paths_out, markets_out):
+    def run(venue, start, block, rounds_per_step, trace_path, trace, no_trace, paths_out, markets_out):
+        v, begin = by_reference(venue), by_reference(start)
         for p in range(block.world.shape[0]):
-            path = Path(
+            arrays = Path(
                 block.world[p],
                 block.depth[p],
                 block.premium[p],
@@ -1094,10 +1095,11 @@ def _compose(rules: tuple[str, ...], culled: bool, grandfathered: bool) -> Engin
                 block.oracle_outage[p],
                 block.venue_outage[p],
             )
+            path = by_reference(arrays)
             v.out[0] = paths_out[p]
             for m in range(v.markets.shape[0]):
                 v.out_market[m] = markets_out[p, m]
-            reset(v, start, path)
+            reset(v, begin, path)
             v.venue[0]["path"] = block.first_path + p
             run_path(v, path, rounds_per_step, trace if p == trace_path else no_trace)
             paths_out[p] = v.out[0]

@@ -8,6 +8,8 @@ A kernel allocates no arrays, so it needs no reference counting (`_nrt=False`). 
 that touches an array of the venue pays atomic increments: a scan of accounts took ten times as long.
 Kernels that only kernels call have no Python wrappers: unpacking a venue in each of them was a third of
 the time to compile.
+
+A venue is a hundred machine words, and a call by value copies them all: `by_reference` hands on one pointer.
 """
 
 from __future__ import annotations
@@ -16,6 +18,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
+from numba.core import cgutils, types
+from numba.core.datamodel import PrimitiveModel
+from numba.core.typing.templates import AttributeTemplate
+from numba.extending import infer_getattr, intrinsic, lower_getattr_generic, register_model
 
 INTERPRETED: bool = bool(numba.config.DISABLE_JIT)
 
@@ -37,3 +43,47 @@ def inlined(function: Callable[..., Any]) -> Any:
 def entry(function: Callable[..., Any]) -> Any:
     """Compile `function` so that Python may call it: where a block of work enters compiled code."""
     return numba.njit(**_OPTIONS)(function)
+
+
+class _Reference(types.Type):
+    """A pointer to a named tuple that nobody changes and that outlives every call it is handed to."""
+
+    def __init__(self, target: Any) -> None:
+        self.target = target
+        super().__init__(f"reference({target})")
+
+
+@register_model(_Reference)
+class _ReferenceModel(PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, fe_type: _Reference) -> None:
+        super().__init__(manager, fe_type, manager.lookup(fe_type.target).get_value_type().as_pointer())
+
+
+@infer_getattr
+class _ReferenceAttributes(AttributeTemplate):  # type: ignore[misc]
+    key = _Reference
+
+    def generic_resolve(self, typ: _Reference, attr: str) -> Any:
+        return typ.target.types[typ.target.fields.index(attr)] if attr in typ.target.fields else None
+
+
+@lower_getattr_generic(_Reference)
+def _read_member(context: Any, builder: Any, typ: _Reference, value: Any, attr: str) -> Any:
+    member = builder.load(cgutils.gep_inbounds(builder, value, 0, typ.target.fields.index(attr)))
+    return member
+
+
+@intrinsic
+def _spill(typing_context: Any, target: Any) -> Any:
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return cgutils.alloca_once_value(builder, arguments[0])
+
+    return _Reference(target)(target), build
+
+
+def _identity(value: Any) -> Any:
+    return value
+
+
+# by_reference(named tuple of arrays) -> what reads like it; for an `entry`, which owns the memory until it returns.
+by_reference: Any = _identity if INTERPRETED else _spill

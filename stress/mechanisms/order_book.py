@@ -29,6 +29,10 @@ from stress.kernels.venue import BALANCE, CAP, NO_LIMIT, OUTSIDE_BOOK
 from stress.stages import Mechanism, MechanismParameters, Stage
 
 
+# The search for a covered quantity ends where this fraction of what may be lost is left.
+CLOSE = 1e-13
+
+
 class OrderBook(MechanismParameters):
     """`deficit_fill` says whether fills below the bankruptcy price need cover, `order_limit` where an order stops."""
 
@@ -87,6 +91,44 @@ def limit_price(v, r, bankruptcy_price, equity, requirement, maintenance):
 
 
 @kernel
+def covered_quantity(v, r, most, price, bankruptcy_price, equity, cover, world, z0, depth, average):
+    """Return the largest part of an order of `most` base units (too many, at `price`) whose loss `cover` can pay.
+
+    The loss beyond the margin grows with q once it is positive: false position, the end that stays where it is counted half.
+    Where nothing may be lost the loss of one contract is asked, since that of none is zero.
+    """
+    m = v.rows[r]["market"]
+    side = 1.0 if v.rows[r]["size"] > 0.0 else -1.0
+    budget = cover + max(0.0, equity)
+    each = budget <= 0.0
+    low, high = 0.0, most
+    spare = side * (displaced(v, m, world, average(v, m, z0, z0)) - bankruptcy_price) if each else budget
+    over = (loss_beyond_margin(v, r, most, price, equity, bankruptcy_price) - cover) / (most if each else 1.0)
+    if spare <= 0.0:
+        return 0.0
+    enough = CLOSE * spare
+    moved = 0
+    for step in range(200):
+        straight = step % 8 < 7 and over < math.inf
+        middle = low + (high - low) * (spare / (spare + over)) if straight else 0.5 * (low + high)
+        if middle <= low or middle >= high:
+            break
+        price = displaced(v, m, world, average(v, m, z0, z0 - side * middle / depth))
+        lost = loss_beyond_margin(v, r, middle, price, equity, bankruptcy_price) - cover
+        if lost > 0.0:
+            high, over = middle, lost / middle if each else lost
+            spare *= 0.5 if moved > 0 else 1.0
+            moved = 1
+        else:
+            low, spare = middle, -lost / middle if each else -lost
+            if spare <= enough:
+                break
+            over *= 0.5 if moved < 0 else 1.0
+            moved = -1
+    return low
+
+
+@kernel
 def execute(v, a, r, quantity, bankruptcy_price, equity, requirement, cover, t, respond, average, invert, maintenance):
     """Sell (close a long) or buy back `quantity` > 0 base units of row `r`."""
     m = v.rows[r]["market"]
@@ -122,18 +164,7 @@ def execute(v, a, r, quantity, bankruptcy_price, equity, requirement, cover, t, 
 
     price = displaced(v, m, world, average(v, m, z0, z0 - side * filled / depth))
     if v.terms[m]["deficit_fill"] == 0 and loss_beyond_margin(v, r, filled, price, equity, bankruptcy_price) > cover:
-        # The loss beyond the margin grows with q once it is positive; keep the largest q that is covered.
-        low, high = 0.0, filled
-        for _ in range(200):
-            middle = 0.5 * (low + high)
-            if middle <= low or middle >= high:
-                break
-            price = displaced(v, m, world, average(v, m, z0, z0 - side * middle / depth))
-            if loss_beyond_margin(v, r, middle, price, equity, bankruptcy_price) > cover:
-                high = middle
-            else:
-                low = middle
-        filled = low
+        filled = covered_quantity(v, r, filled, price, bankruptcy_price, equity, cover, world, z0, depth, average)
         limit = BALANCE
         if filled <= quantity * 1e-12:
             return 0.0, 0.0, OUTSIDE_BOOK, BALANCE
