@@ -49,6 +49,7 @@ from stress.kernels.venue import (
     COUNTERPARTIES,
     HOLDERS,
     INSURANCE_FUND,
+    IS_STALE,
     LIQUIDATE,
     LIQUIDATORS,
     LISTS,
@@ -61,8 +62,11 @@ from stress.kernels.venue import (
     POOL,
     QUANTUM,
     ROW_FIELDS,
+    SAFE_AT_START,
+    SAFE_NOW,
     VAULT,
     VENUE_FIELDS,
+    WINDOW,
     Path,
     PathBlock,
     Start,
@@ -514,6 +518,8 @@ def reset(v, start, path):
     for k in range(v.venue[0]["changed"]):
         a = v.lists[CHANGED, k]
         v.accounts[a] = start.accounts[a]
+        v.culling[SAFE_NOW, a] = v.culling[SAFE_AT_START, a]
+        v.culling[IS_STALE, a] = 0
         for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
             v.rows[r] = start.rows[r]
     v.venue[0] = start.venue[0]
@@ -526,7 +532,7 @@ def reset(v, start, path):
         v.markets[m]["mark"] = path.world[0, m]
     for a in range(v.traders, v.accounts.shape[0]):
         note_change(v, a)  # counterparties are written in many places, and are few
-    begin_selection(v)
+    begin_selection(v, path)
 
 
 @kernel
@@ -546,6 +552,7 @@ def open_books(v, assessed):
         gross = 0.0
         for r in range(v.rows.shape[0]):
             gross += abs(v.rows[r]["size"]) * v.markets[v.rows[r]["market"]]["mark"]
+        v.opening[0]["ranked"] = 0
         v.opening[0]["liquidatable"] = below
         v.opening[0]["gross"] = max(gross, 1.0)
     v.out[0]["liquidatable_at_start"] = v.opening[0]["liquidatable"]
@@ -821,15 +828,18 @@ def _everybody(v, t):
     return v.traders
 
 
-def _selection(culled: bool, ceiling: Any, trigger: Mechanism) -> Any:
-    """Return the kernel that lists the accounts to evaluate: all, or those that bounds do not clear."""
+def _selection(culled: bool, ceiling: Any, trigger: Mechanism, ranked: bool) -> Any:
+    """Return the kernel that lists the accounts to evaluate: all, or those that bounds do not clear.
+
+    `ranked`: requirements depend on positions and prices alone.
+    """
     if not culled or ceiling is None or trigger.bound is None:
         return _everybody
     clear, pending = trigger.bound, trigger.pending or _never_pending
 
     @kernel
     def candidates(v, t):
-        return select_candidates(v, t, ceiling, clear, pending)
+        return select_candidates(v, t, ceiling, clear, pending, ranked)
 
     return candidates
 
@@ -1048,7 +1058,12 @@ def compose_round(chosen: Sequence[Mechanism], *, culled: bool, grandfathered: b
     unwinders = [m.kernels["unwind"] for m in of(Stage.EXECUTION) if "unwind" in m.kernels]
     absorb = _layers_in_order([layer.kernels["absorb"] for layer in layers])
     play = _round(
-        _selection(culled, _ceiling(chosen, grandfathered), of(Stage.TRIGGER)[0]),
+        _selection(
+            culled,
+            _ceiling(chosen, grandfathered),
+            of(Stage.TRIGGER)[0],
+            all("update" not in rule.kernels for rule in chosen),
+        ),
         one(Stage.TRIGGER, "flag"),
         liquidate,
         unwind_row,
@@ -1307,6 +1322,12 @@ def _open_audit(venue: np.ndarray, markets: np.ndarray, accounts: np.ndarray, ro
     np.add.at(markets["net_units"], rows["market"], rows["booked_size"])
 
 
+def _unknown_opening(count: int) -> np.ndarray:
+    opening = np.zeros(count, np.dtype(list(OPENING_FIELDS), align=True))
+    opening["mark"] = np.nan
+    return opening
+
+
 def _venue(cell: Cell, steps: int) -> Venue:
     """Allocate the working records of one cell for paths of `steps` steps."""
     count = len(cell.markets)
@@ -1319,7 +1340,9 @@ def _venue(cell: Cell, steps: int) -> Venue:
         rows=cell.start.rows.copy(),
         market_rows=cell.market_rows,
         lists=np.zeros((LISTS, len(cell.start.accounts)), np.int64),
-        opening=np.array([(np.nan, 0, 0.0)] * count, np.dtype(list(OPENING_FIELDS), align=True)),
+        culling=np.zeros((4, len(cell.start.accounts)), np.int8),
+        windows=np.zeros((-(-(steps + 1) // WINDOW), count, 2)),
+        opening=_unknown_opening(count),
         decay=np.exp(-elapsed[None, :] / cell.terms["resilience"][:, None]),
         response_history=np.zeros((steps + 1, count)),
         out=np.zeros(1, PATH_DTYPE),

@@ -7,7 +7,6 @@ loss = allocated - gain + residual - overshoot, each a named column >= 0.
 from __future__ import annotations
 
 from stress.kernels.claims import defaultable, fund_balance, present_claim, record_bad_debt, record_passed
-from stress.kernels.culling import disturb
 from stress.kernels.halts import is_blocked
 from stress.kernels.jit import inlined, kernel
 from stress.kernels.ledger import equity, trade
@@ -73,7 +72,6 @@ def close_claim(v, r, quantity, price, bankruptcy, age, t):
     residual = max(0.0, loss - paid)
     trade(v, r, -side * _whole(quantity, v.rows[r]["size"]), price)
     restart_attribution(v, v.rows[r]["account"])
-    disturb(v)
     notional = quantity * v.markets[m]["mark"]
     out = v.out[0]
     out["adl_notional"] += notional

@@ -69,8 +69,7 @@ class _ReferenceAttributes(AttributeTemplate):  # type: ignore[misc]
 
 @lower_getattr_generic(_Reference)
 def _read_member(context: Any, builder: Any, typ: _Reference, value: Any, attr: str) -> Any:
-    member = builder.load(cgutils.gep_inbounds(builder, value, 0, typ.target.fields.index(attr)))
-    return member
+    return builder.load(cgutils.gep_inbounds(builder, value, 0, typ.target.fields.index(attr)))
 
 
 @intrinsic

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from stress.kernels.jit import inlined, kernel
-from stress.kernels.venue import CHANGED, HOLDERS, MARKET_MAKERS, POOL, UNAUDITED, VAULT
+from stress.kernels.venue import CHANGED, HOLDERS, IS_STALE, MARKET_MAKERS, POOL, SAFE_NOW, STALE, UNAUDITED, VAULT
 
 # Units of the audit: one is the total of the cell's amounts x AUDIT_RESOLUTION, the precision of a double.
 AUDIT_RESOLUTION = 2.0**-53
@@ -32,6 +32,7 @@ def note_change(v, a):
     """Note that records of the account differ from the start of the path, so that they are put back after it."""
     if v.accounts[a]["changed"] == 0:
         v.accounts[a]["changed"] = 1
+        v.culling[SAFE_NOW, a] = 0
         v.lists[CHANGED, v.venue[0]["changed"]] = a
         v.venue[0]["changed"] += 1
 
@@ -44,6 +45,10 @@ def touch(v, a):
         v.lists[UNAUDITED, v.venue[0]["unaudited"]] = a
         v.venue[0]["unaudited"] += 1
         note_change(v, a)
+    if v.culling[IS_STALE, a] == 0:
+        v.culling[IS_STALE, a] = 1
+        v.lists[STALE, v.venue[0]["stale"]] = a
+        v.venue[0]["stale"] += 1
     if a == v.traders + VAULT or a == v.traders + MARKET_MAKERS:
         v.venue[0]["holders_safe"] = 0
 

@@ -62,15 +62,20 @@ class PathBlock(NamedTuple):
 
 
 # Nested boxes of prices (kernels.culling), and the lists of accounts: one of each box, then those whose records
-# differ from the start of the path, then those whose ledger entries changed since the last audit.
-BOXES = 4
-CHANGED, UNAUDITED = BOXES, BOXES + 1
-LISTS = BOXES + 2
+# differ from the start of the path, those whose ledger entries changed since the last audit, and since the last selection.
+BOXES = 5
+CHANGED, UNAUDITED, STALE = BOXES, BOXES + 1, BOXES + 2
+LISTS = BOXES + 3
+# Rows of Venue.culling, and steps of a window of a path.
+SAFE_AT_START, SAFE_NOW, BOXED, IS_STALE = range(4)
+WINDOW = 4
 # Record of Venue.opening: what a scan of all accounts at t = 0 finds, kept while the marks there are the same.
 OPENING_FIELDS = (
     ("mark", "f8"),  # (m,) mark at t = 0 for which the other fields hold; nan = none yet
     ("liquidatable", "i8"),  # accounts below their requirement
     ("gross", "f8"),  # USD, gross notional of all rows
+    ("ranked", "i8"),  # 1 = Venue.culling says in which boxes of the ladder accounts are safe
+    ("ladder", "f8", (BOXES,)),  # half widths of these boxes around `mark`, USD
 )
 
 # The smallest amount that venues book (USDC has six decimals); a smaller debt is rounding, not a claim.
@@ -105,9 +110,10 @@ VENUE_FIELDS = (
     ("opening_units", "i8"),  # the same at t = 0
     ("audit_unit", "f8"),  # USD of one unit
     # culling (kernels.culling)
-    ("disturbed", "i8"),  # 1 = accounts outside the lists have changed
+    ("disturbed", "i8"),  # 1 = requirements of accounts outside the lists have risen
+    ("risen", "i8"),  # 1 = that happened on this path
+    ("stale", "i8"),  # number of accounts in Venue.lists[STALE]
     ("listed", "i8", (BOXES,)),  # number of accounts that each box does not clear
-    ("laid_at", "i8"),  # step in which a box was last laid
     ("holders_safe", "i8"),  # 1 = neither vault nor market makers can fall below zero in the narrowest box
     ("rebuilds", "i8"),  # boxes laid on this path
     ("evaluations", "i8"),  # accounts looked at on this path
@@ -153,8 +159,6 @@ MARKET_FIELDS = (
     ("box_high", "f8", (BOXES,)),
     ("box_net_low", "f8", (BOXES,)),
     ("box_net_high", "f8", (BOXES,)),
-    ("pace", "f8"),  # typical move of a step, fraction of price
-    ("laid_mark", "f8"),  # mark when a box was last laid
     ("rows_start", "i8"),  # this market's part of Venue.market_rows
     ("rows_end", "i8"),
 )
@@ -201,6 +205,8 @@ class Venue(NamedTuple):
     rows: np.ndarray  # (r,) ROW_FIELDS and the mechanisms' own
     market_rows: np.ndarray  # (r,) rows grouped by market
     lists: np.ndarray  # (LISTS, a) int64, account numbers; their lengths stand in `venue`
+    culling: np.ndarray  # (4, a) int8: boxes of the ladder in which the account is safe, as at t = 0 and now; boxes that list it; 1 = stale
+    windows: np.ndarray  # (windows, m, 2) lowest and highest world price of every WINDOW steps of the path
     opening: np.ndarray  # (m,) what every path with the same marks at t = 0 finds there
     decay: np.ndarray  # (m, S + 1) what is left of flow after so many steps
     response_history: np.ndarray  # (S + 1, m) impact response at the end of each step, for delayed sources

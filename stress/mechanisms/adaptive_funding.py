@@ -19,7 +19,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from stress.kernels.culling import disturb
 from stress.kernels.funding import YEAR, note_payment
 from stress.kernels.halts import is_blocked
 from stress.kernels.jit import inlined, kernel
@@ -172,7 +171,6 @@ def accrue(v, path, t, rates):
                 charge_side(v, m, -payer, -taken / takers, POOL)
             larger = 1.0 if long > short else -1.0
             charge_side(v, m, larger, market["borrowing_due"] * price, POOL)
-            disturb(v)
         market["funding_due"] = 0.0
         market["borrowing_due"] = 0.0
 

@@ -19,21 +19,14 @@ from pydantic import Field
 
 from stress.kernels.deleveraging import close_open_claims, is_winner
 from stress.kernels.jit import inlined, kernel
-from stress.stages import Mechanism, MechanismParameters, Stage
+from stress.stages import DeleveragingParameters, Mechanism, Stage
 
 LARGEST, RICHEST, POOREST = range(3)
 
 
-class AdlKeeper(MechanismParameters):
+class AdlKeeper(DeleveragingParameters):
     """`keeper_picks` is whom the keeper names first."""
 
-    adl_price: Literal["bankruptcy", "mark", "previous_mark", "oracle"] = Field(
-        description="price of a deleveraged contract"
-    )
-    adl_when: Literal["fund_exhausted", "negative_equity"] = Field(
-        default="fund_exhausted",
-        description="only claims that the fund cannot carry, or every account with negative equity",
-    )
     keeper_picks: Literal["largest_position", "largest_profit", "smallest_profit"] = Field(
         default="largest_position", description="the winner whom the keeper names first"
     )

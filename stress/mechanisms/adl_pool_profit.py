@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from stress.kernels.culling import disturb
 from stress.kernels.halts import is_blocked
 from stress.kernels.jit import inlined, kernel
 from stress.kernels.ledger import counterparty_row, equity, touch, trade
@@ -125,7 +124,6 @@ def close_winners(v, m, side, profit, pool, t):
         excess -= gain
         trade(v, r, -side * quantity, price)
         trade(v, counterparty_row(v, POOL, m), side * quantity, price)
-        disturb(v)
         notional = quantity * v.markets[m]["mark"]
         v.out[0]["adl_notional"] += notional
         v.out_market[m]["adl_notional"] += notional

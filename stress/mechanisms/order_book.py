@@ -28,7 +28,6 @@ from stress.kernels.margin import loss_beyond_margin
 from stress.kernels.venue import BALANCE, CAP, NO_LIMIT, OUTSIDE_BOOK
 from stress.stages import Mechanism, MechanismParameters, Stage
 
-
 # The search for a covered quantity ends where this fraction of what may be lost is left.
 CLOSE = 1e-13
 

@@ -19,7 +19,6 @@ from typing import Literal
 from pydantic import Field
 
 from stress.kernels.claims import can_share_losses, fund_balance, has_cash_claim, record_bad_debt, record_passed
-from stress.kernels.culling import disturb
 from stress.kernels.jit import inlined, kernel
 from stress.kernels.ledger import equity, touch
 from stress.kernels.venue import BALANCE, ELIGIBILITY, HOLDERS, VAULT
@@ -87,7 +86,6 @@ def absorb_by_contracts(v, t):
             v.accounts[a]["cash"] = v.accounts[a]["cash"] + paid if paid < claim * (1.0 - ROUNDING) else 0.0
             v.out[0]["socialized_loss"] += paid
             record_bad_debt(v, a, paid)
-            disturb(v)
             acted = True
         if paid < claim * (1.0 - ROUNDING):
             record_passed(v, a, ELIGIBILITY, claim - paid)
@@ -138,7 +136,6 @@ def absorb(v, t, maintenance):
             v.accounts[a]["cash"] -= part
             if a == v.traders + VAULT:
                 v.venue[0]["vault_apart"] += part
-    disturb(v)
     return True
 
 

@@ -19,7 +19,6 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from stress.kernels.culling import disturb
 from stress.kernels.funding import YEAR, pay
 from stress.kernels.halts import is_blocked
 from stress.kernels.jit import inlined, kernel
@@ -111,10 +110,8 @@ def accrue(v, path, t, rates):
                 for_long, for_short, _ = capped_rates(rate, long, short, payable)
                 if for_long != rate:
                     charge_side(v, m, 1.0, for_long - rate, POOL)
-                    disturb(v)
                 if for_short != rate:
                     charge_side(v, m, -1.0, rate - for_short, POOL)
-                    disturb(v)
         market["mid_sum"] = 0.0
         market["oracle_sum"] = 0.0
         market["spread_samples"] = 0.0

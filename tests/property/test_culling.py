@@ -70,8 +70,8 @@ def test_quiet_accounts_are_skipped_and_a_broken_box_looks_again(monkeypatch):
     looked = []
     select = engine.select_candidates
 
-    def counting(v, t, ceiling, clear, pending):
-        found = select(v, t, ceiling, clear, pending)
+    def counting(v, t, *rules):
+        found = select(v, t, *rules)
         looked.append(found)
         return found
 
@@ -80,12 +80,12 @@ def test_quiet_accounts_are_skipped_and_a_broken_box_looks_again(monkeypatch):
     try:
         # 2x leverage: far from 40x maintenance until the price halves.
         book = one_market_book(cash=[50.0, 50.0], size=[1.0, -1.0], entry=[100.0, 100.0])
-        block = one_market_paths([100.0, 100.1, 99.9, 100.0, 60.0, 51.0])
+        block = one_market_paths([100.0, 100.1, 99.9] * 10 + [60.0, 51.0])
         cell = engine.build_cell(protocol_of(), book, prices=block.world[0, 0], step=STEP)
         out = engine.simulate(engine.compose(protocol_of()), cell, block).paths[0]
     finally:
         engine._compose.cache_clear()
-    assert looked[:3] == [0, 0, 0]  # inside both boxes nobody is evaluated
+    assert looked[:20] == [0] * 20  # inside the boxes nobody is evaluated
     assert max(looked) >= 1  # the crash brings the long back into the list
     assert out["liquidated_accounts"] == 1
 
@@ -93,6 +93,7 @@ def test_quiet_accounts_are_skipped_and_a_broken_box_looks_again(monkeypatch):
 def test_power_a_box_that_is_never_laid_anew_is_noticed(monkeypatch):
     """Breaking the bound on purpose must change the outcome: the comparison has teeth."""
     monkeypatch.setattr(culling, "is_inside", lambda v, b: v.markets[0]["box_high"][b] > 0.0)  # never broken
+    monkeypatch.setattr(culling, "range_windows", lambda v, path: v.windows.fill(100.0))  # nor laid where prices go
     engine._compose.cache_clear()
     try:
         book = one_market_book(cash=[50.0, 50.0], size=[1.0, -1.0], entry=[100.0, 100.0])
