@@ -326,7 +326,7 @@ def requirement(rules: Sequence[Mechanism], kind: str, *, grandfathered: bool = 
 @inlined
 def _as_before(v):
     """The venue under the terms that positions were opened under; what is passed costs, so they stand behind `terms`."""
-    return Venue(
+    kept = Venue(
         v.terms[v.markets.shape[0] :],
         v.venue,
         v.markets,
@@ -334,6 +334,8 @@ def _as_before(v):
         v.rows,
         v.market_rows,
         v.lists,
+        v.culling,
+        v.windows,
         v.opening,
         v.decay,
         v.response_history,
@@ -342,6 +344,7 @@ def _as_before(v):
         v.traders,
         v.step_seconds,
     )
+    return by_reference(kept)
 
 
 @inlined

@@ -13,13 +13,13 @@ from stress import engine
 from stress.kernels import deleveraging
 from stress.kernels.ledger import equity as equity_of
 from stress.kernels.venue import HOLDERS, INSURANCE_FUND, OUTSIDE_BOOK, VAULT, PathBlock
-from stress.mechanisms import of_stage, shelf
+from stress.mechanisms import adl_pro_rata, of_stage, shelf
 from stress.stages import Stage
 from stress.vocabulary import MARKET_OUTCOMES
 from tests.property.compositions import MARKETS, PARAMETERS, PRICES, STEP, blocks, books, protocols, rules
 from tests.venues import one_market_book, one_market_paths, paths_of, protocol_of
 
-deleveraging_of_one_leg = deleveraging.deleverage
+close_claim, close_winner = deleveraging.close_claim, deleveraging.close_winner
 
 pytestmark = pytest.mark.interpreted
 
@@ -133,23 +133,32 @@ DELEVERAGING = protocols().filter(lambda p: any(hasattr(rule, "adl_price") for r
 
 @given(DELEVERAGING, books(), blocks())
 def test_i5_every_deleveraged_contract_is_closed_on_both_sides(protocol, book, block):
-    closed = []
+    closed = {side: np.zeros(len(book.markets)) for side in ("claims", "winners", "contracts")}
 
-    def watched(v, r, w, quantity, price, bankruptcy, t):
-        before = v.rows[r]["size"], v.rows[w]["size"]
+    def claim(v, r, quantity, price, bankruptcy, age, t):
+        m, before = v.rows[r]["market"], v.rows[r]["size"]
+        assert 0.0 < quantity <= abs(before)
+        lost = close_claim(v, r, quantity, price, bankruptcy, age, t)
+        assert abs(before - v.rows[r]["size"]) == pytest.approx(quantity, abs=1e-12 * abs(before))
+        closed["claims"][m] += before - v.rows[r]["size"]
+        closed["contracts"][m] += abs(before)
+        return lost
+
+    def winner(v, w, quantity, price, lost, maintenance):
+        m, before = v.rows[w]["market"], v.rows[w]["size"]
+        assert 0.0 < quantity <= abs(before)
         assert equity_of(v, v.rows[w]["account"]) > 0.0
         assert v.rows[w]["account"] != v.traders + OUTSIDE_BOOK
-        deleveraging_of_one_leg(v, r, w, quantity, price, bankruptcy, t)
-        closed.append((before[0] - v.rows[r]["size"], before[1] - v.rows[w]["size"], quantity, abs(before[0])))
+        close_winner(v, w, quantity, price, lost, maintenance)
+        closed["winners"][m] += before - v.rows[w]["size"]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(deleveraging, "deleverage", watched)
+        for module in (deleveraging, adl_pro_rata):
+            patch.setattr(module, "close_claim", claim)
+            patch.setattr(module, "close_winner", winner)
         cell, _, outcome = played(protocol, book, block)
-    for bankrupt, winner, quantity, size in closed:
-        assert quantity > 0.0
-        assert abs(bankrupt) == pytest.approx(quantity, abs=1e-12 * size)
-        assert winner == pytest.approx(-bankrupt, abs=1e-12 * size)
-    assert (outcome.paths[0]["first_adl_step"] >= 0) == bool(closed)
+    assert np.all(np.abs(closed["claims"] + closed["winners"]) <= 1e-12 * closed["contracts"])
+    assert (outcome.paths[0]["first_adl_step"] >= 0) == bool(closed["contracts"].any())
     the_loss_is_allocated_or_left_over(protocol, cell, outcome)
 
 
