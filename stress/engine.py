@@ -274,14 +274,20 @@ def _layers_in_order(layers: Sequence[Callable[..., Any]]) -> Any:
 def _first_rates(rules: Sequence[Mechanism]) -> Any:
     """Return the kernel (v, m) -> (initial, maintenance) fractions of the margin rule's first tier."""
     margin = _of(rules, Stage.MARGIN)[0].kernels
-    if "rates" in margin:
-        return margin["rates"]
-    initial, maintenance = margin["initial"], margin["maintenance"]
+    initial, maintenance, own = margin["initial"], margin["maintenance"], margin.get("rates")
+
+    @kernel
+    def of_one_dollar(v, m):
+        price = v.markets[m]["mark"]
+        return initial(v, m, 1.0 / price, price), maintenance(v, m, 1.0 / price, price)
+
+    stated = own or of_one_dollar
 
     @kernel
     def rates(v, m):
-        price = v.markets[m]["mark"]
-        return initial(v, m, 1.0 / price, price), maintenance(v, m, 1.0 / price, price)
+        if v.markets[m]["holding"] != 0:  # no market of contracts: the margin rule has no terms for it
+            return 1.0, 1.0
+        return stated(v, m)
 
     return rates
 

@@ -6,7 +6,7 @@ Formula      k = |L - S|^e / (L + S), L and S open interest in USD. Where the sk
              Where it has not: f += sign x k x increase x dt. |f| <= rate max; what is paid is at least rate min. The larger
              payer's side pays |f| x dt per USD, the other shares it by size. Borrowing per USD of a side: with u = its open
              interest / (pool x reserve factor), base x u + max(0, u - optimal) / (1 - optimal) x (above - base) per
-             year; without the kink, borrow_factor x (open interest)^borrow_exponent / pool. The smaller side pays none.
+             year; without the kink, borrow_factor x (open interest)^borrow_exponent / pool, u at most 1. The smaller side pays none.
 Source       GMX v2, market/MarketUtils.sol (getNextFundingFactorPerSecond, kink and power borrowing) @ a5c0c883.
 Invariants   I1: users pay users and the pool, nothing is left over.
 Limits       rates move each step; money moves in cash each charge interval, at the oracle price of then; a side
@@ -158,7 +158,8 @@ def accrue(v, path, t, rates):
                     used = min(usage(side, pool, terms["reserve_factor"]), 1.0)
                     borrowing = kinked_rate(used, terms["borrow_base"], terms["borrow_above"], terms["borrow_optimal"])
                 else:
-                    borrowing = power_rate(side, pool, terms["borrow_factor"], terms["borrow_exponent"])
+                    reserved = min(side, terms["reserve_factor"] * pool)  # the venue reserves no more
+                    borrowing = power_rate(reserved, pool, terms["borrow_factor"], terms["borrow_exponent"])
                 market["borrowing_due"] += borrowing * v.step_seconds / YEAR
         if t % terms["charge_interval_steps"] != 0:
             continue
