@@ -113,6 +113,31 @@ def pay_from_fund(v, a, m, amount):
     record_bad_debt(v, a, amount)
 
 
+@kernel
+def pay_by_market(v, a, amount, room):
+    """Let the fund pay up to `amount` (<= its balance) to account `a`: each market its part by attribution, at most `room(v, m)`.
+
+    What a market has no room for is asked of the account's others. Returns USD paid.
+    """
+    left = amount
+    first, end = v.accounts[a]["row_start"], v.accounts[a]["row_end"]
+    for _ in range(first, end):
+        weight = 0.0
+        for r in range(first, end):
+            if room(v, v.rows[r]["market"]) > 0.0:
+                weight += v.rows[r]["attribution"]
+        if weight <= 0.0 or left <= QUANTUM:
+            break
+        asked = left
+        for r in range(first, end):
+            m = v.rows[r]["market"]
+            part = min(asked * v.rows[r]["attribution"] / weight, room(v, m), left)
+            if part > 0.0:
+                pay_from_fund(v, a, m, part)
+                left -= part
+    return amount - left
+
+
 @inlined
 def can_share_losses(v, a):
     """Tell whether an account may carry the losses of others: holders except the outside book."""

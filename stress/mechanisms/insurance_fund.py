@@ -19,7 +19,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from stress.kernels.claims import fund_balance, has_cash_claim, pay_from_fund, present_claim, record_passed
+from stress.kernels.claims import (
+    fund_balance,
+    has_cash_claim,
+    pay_by_market,
+    pay_from_fund,
+    present_claim,
+    record_passed,
+)
 from stress.kernels.jit import inlined, kernel
 from stress.kernels.venue import BALANCE, CAP, INSURANCE_FUND
 from stress.stages import Mechanism, MechanismParameters, Stage
@@ -63,16 +70,21 @@ def left_of_market(v, m):
 
 
 @kernel
-def payable(v, a, claim):
-    """USD of a cash claim that the caps allow: the markets' parts by attribution, then the account's own cap."""
+def is_capped(v):
+    """Tell whether the rule caps what it pays."""
     capped = math.isfinite(v.terms[0]["fund_cap_per_account"])
     for m in range(v.markets.shape[0]):
         capped = capped or math.isfinite(v.terms[m]["fund_cap_per_market"])
-    if not capped:
-        return claim
+    return capped
+
+
+@kernel
+def payable(v, a, claim):
+    """USD of a cash claim that the caps allow: those of the markets that bear it, then the account's own."""
     allowed = 0.0
     for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
-        allowed += min(claim * v.rows[r]["attribution"], left_of_market(v, v.rows[r]["market"]))
+        if v.rows[r]["attribution"] > 0.0:
+            allowed += left_of_market(v, v.rows[r]["market"])
     return min(allowed, left_of_account(v, a), claim)
 
 
@@ -80,11 +92,12 @@ def payable(v, a, claim):
 def absorb(v, t, maintenance):
     """Pay cash claims up to the caps and the balance; returns whether anything was paid."""
     acted = False
+    capped = is_capped(v)
     for k in range(v.venue[0]["suspects"]):
         a = v.accounts[k]["suspect"]
         if has_cash_claim(v, a):
             claim = -v.accounts[a]["cash"]
-            allowed = payable(v, a, claim)
+            allowed = payable(v, a, claim) if capped else claim
             if allowed > 0.0:
                 present_claim(v, allowed, t)
             paid = min(allowed, fund_balance(v))
@@ -92,9 +105,11 @@ def absorb(v, t, maintenance):
                 record_passed(v, a, BALANCE, claim - paid)
             elif paid < claim:
                 record_passed(v, a, CAP, claim - paid)
-            if paid > 0.0:
+            if capped:
+                paid = pay_by_market(v, a, paid, left_of_market)
+            elif paid > 0.0:
                 pay_from_fund(v, a, -1, paid)
-                acted = True
+            acted = acted or paid > 0.0
     return acted
 
 

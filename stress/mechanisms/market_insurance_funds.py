@@ -15,7 +15,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from stress.kernels.claims import fund_balance, has_cash_claim, pay_from_fund, present_claim, record_passed
+from stress.kernels.claims import fund_balance, has_cash_claim, pay_by_market, present_claim, record_passed
 from stress.kernels.jit import inlined, kernel
 from stress.kernels.venue import BALANCE, INSURANCE_FUND
 from stress.stages import Mechanism, MechanismParameters, Stage
@@ -54,13 +54,7 @@ def absorb(v, t, maintenance):
             continue
         claim = -v.accounts[a]["cash"]
         present_claim(v, claim, t)
-        paid = 0.0
-        for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
-            m = v.rows[r]["market"]
-            part = min(claim * v.rows[r]["attribution"], balance(v, m))
-            if part > 0.0:
-                pay_from_fund(v, a, m, part)
-                paid += part
+        paid = pay_by_market(v, a, claim, balance)
         if paid < claim:
             record_passed(v, a, BALANCE, claim - paid)
         acted = acted or paid > 0.0
