@@ -673,7 +673,7 @@ def stationary_bootstrap(case: Case) -> Checks:
     @functools.cache
     def drawn() -> np.ndarray:
         keys = round_keys(20261126, 1)
-        return np.stack([resampled.hours_of(keys, terms, path)[:, 0] for path in range(2_000 * case.scale)])
+        return np.stack([resampled.hours_of(keys, terms, path)[:, 0] for path in range(8_000 * case.scale)])
 
     def damps(expected: list[float]) -> None:
         x = drawn()[:, :, 0]
