@@ -9,8 +9,6 @@ from __future__ import annotations
 import html
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +19,11 @@ from stress import calibration
 from stress.calibration.samples import paths
 from stress.config import load_market
 from stress.paths.replay import PriceHistory
+from tests.e2e.browser import BROWSER, WIDTHS, browse
 
 pytestmark = pytest.mark.e2e
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-WIDTHS = {"desktop": 1200, "phone": 390}
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 MARKETS = ("BTC", "ETH", "SOL", "XRP")
 
@@ -62,15 +59,6 @@ def page(tmp_path_factory):
     file = tmp_path_factory.mktemp("page") / "market.html"
     file.write_text(calibration.page(fitted.model, found, fitted.panel), encoding="utf-8")
     return file
-
-
-def browse(address: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Open a page; what it logs to its console comes with `stderr`."""
-    quiet = ("quic", "gpu", "background-networking", "component-update", "sync", "default-apps", "extensions")
-    command = [BROWSER, "--headless", "--no-sandbox", "--no-first-run", "--hide-scrollbars"]
-    command += [f"--user-data-dir={address.with_name('profile')}", *(f"--disable-{what}" for what in quiet)]
-    command += ["--enable-logging=stderr", *options, address.as_uri()]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
 
 
 MEASURE = """

@@ -12,8 +12,6 @@ import io
 import itertools
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +19,11 @@ import pytest
 
 import stress
 from stress.config import read_document
+from tests.e2e.browser import BROWSER, WIDTHS, browse
 
 pytestmark = pytest.mark.e2e
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-WIDTHS = {"desktop": 1200, "phone": 400}
 STUDY = {
     "schema": 1,
     "name": "browser",
@@ -89,22 +86,6 @@ def contagion(tmp_path_factory):
     }
     whole = {name: str(CONFIGS / study[name]) for name in ("protocol", "market")}
     return report_of(study | whole | smaller | {"name": "contagion"}, tmp_path_factory.mktemp("contagion"))
-
-
-def browse(address: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Open a page; what it logs to its console comes with `stderr`."""
-    profile = address.with_name("profile")
-    quiet = ("quic", "gpu", "background-networking", "component-update", "sync", "default-apps", "extensions")
-    command = [
-        BROWSER,
-        "--headless",
-        "--no-sandbox",
-        "--no-first-run",
-        "--hide-scrollbars",
-        f"--user-data-dir={profile}",
-    ]
-    command += [f"--disable-{what}" for what in quiet] + ["--enable-logging=stderr", *options, address.as_uri()]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
 
 
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
