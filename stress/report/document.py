@@ -85,7 +85,8 @@ class Verdict:
     """The answer in plain words, and one row per scenario behind it.
 
     `headline` answers whether it is safer, `sentence` by how much, `sure` how sure; together they have at most 60
-    words. `colour` is never the only mark.
+    words. `colour` is never the only mark. `question` is what the headline answers where that is not the study's
+    own question, which `grid` then answers: which of all values tried keep the tolerance.
     """
 
     headline: str
@@ -94,6 +95,8 @@ class Verdict:
     colour: Literal["safe", "risky", "undecided", "none"]
     table: Table
     small_print: tuple[str, ...] = field(default=())
+    question: str = ""
+    grid: str = ""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import numpy as np
 
 from stress.measures import mean_over_blocks
 from stress.report.document import Explorer, Section
+from stress.report.figures import RISK_RANGE
 from stress.report.formats import axis_label, percent, usd, usd_bounds
 from stress.report.reading import EVENTS, Reading, ScenarioView, is_number
 
@@ -43,7 +44,11 @@ def section(reading: Reading) -> Section | None:
         # An index for each cell is the least that a view takes.
         fits = not views or used + cells * len(places) * len(str(cells)) < _BUDGET
         for place, entries in zip(places, entries_of() if fits else itertools.repeat(None), strict=False):
-            view = {"measure": measure, "place": place, **_worded(entries)} if entries is not None else {}
+            view = (
+                {"measure": measure, "place": place, **_worded(entries, chance=measure.startswith("P("))}
+                if entries is not None
+                else {}
+            )
             size = len(json.dumps(view, ensure_ascii=False, separators=(",", ":")))
             if views and (not view or used + size > _BUDGET):
                 left_out.append(f"{measure}, {place}" if place else measure)
@@ -169,18 +174,18 @@ def _amount(
     return mean, usd(mean), f"{full}, {reading.horizon}", False
 
 
-def _worded(entries: Any) -> dict[str, Any]:
+def _worded(entries: Any, *, chance: bool) -> dict[str, Any]:
     """Return each distinct [shade, short words, full words, 1 if undecided] once, and for every cell which it is.
 
-    Shades are logarithmic over one view.
+    Shades are logarithmic: of a chance on the scale of all heat maps, of money over one view.
     """
-    seen = [value for value, *_ in entries if value > 0]
+    seen = RISK_RANGE if chance else [value for value, *_ in entries if value > 0]
     low, high = (math.log(min(seen)), math.log(max(seen))) if seen else (0.0, 0.0)
 
     def shade(value: float) -> int:
         if not value > 0:
             return 0
-        return round((math.log(value) - low) / (high - low) * (_SHADES - 1)) if high > low else _SHADES // 2
+        return max(0, round((math.log(value) - low) / (high - low) * (_SHADES - 1))) if high > low else _SHADES // 2
 
     known: dict[tuple[int, str, str, int], int] = {}
     cells = [

@@ -26,6 +26,8 @@ _CSS = {INK: "currentColor", MUTED: "var(--muted)", RULE: "var(--rule)"} | {
 }
 # Lightness falls steadily with risk, in print and for every kind of colour vision.
 _RISK_COLOURS = "cividis_r"
+# The same probability has the same colour in every report; what lies below has the lightest.
+RISK_RANGE = (1e-4, 1.0)
 _RC = {
     "svg.fonttype": "none",  # text stays text: searchable, and read aloud
     "font.family": ["DejaVu Sans"],
@@ -123,7 +125,6 @@ def heat_map(
     rows: tuple[str, Sequence[str]],
     columns: tuple[str, Sequence[str]],
     cells: Sequence[Sequence[HeatCell | None]],
-    limits: tuple[float, float],
 ) -> Panel:
     """Return a heat map on a logarithmic colour scale; the first row is drawn at the bottom.
 
@@ -137,7 +138,7 @@ def heat_map(
         import matplotlib as mpl
         from matplotlib.colors import LogNorm
 
-        scale, colours = LogNorm(*limits, clip=True), mpl.colormaps[_RISK_COLOURS]
+        scale, colours = LogNorm(*RISK_RANGE, clip=True), mpl.colormaps[_RISK_COLOURS]
         for y, line in enumerate(cells):
             for x, cell in enumerate(line):
                 if cell is None:
@@ -156,8 +157,23 @@ def heat_map(
         axes.set_title(title, wrap=True)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
+        _colour_bar(axes, scale, colours)
 
-    return Panel(draw, (1.15 + 0.74 * max(len(column_values), 3), 1.4 + 0.54 * max(len(row_values), 1)))
+    return Panel(draw, (1.15 + 0.74 * max(len(column_values), 3), 1.95 + 0.54 * max(len(row_values), 1)))
+
+
+def _colour_bar(axes: Any, scale: Any, colours: Any) -> None:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.ticker import NullLocator
+
+    # Few steps: each is an element of the page.
+    shown = ScalarMappable(scale, colours.resampled(24))
+    bar = axes.figure.colorbar(shown, ax=axes, orientation="horizontal", aspect=28, shrink=0.9)
+    ticks = [10.0**power for power in range(-4, 1)]
+    bar.set_ticks(ticks, labels=[stated(tick).replace(NBSP, "") for tick in ticks])
+    bar.ax.xaxis.set_minor_locator(NullLocator())
+    bar.ax.tick_params(length=2, labelsize=8)
+    bar.outline.set_visible(False)
 
 
 def _key(cells: Sequence[HeatCell], border: bool) -> str:

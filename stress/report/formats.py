@@ -46,15 +46,27 @@ def span(seconds: float) -> str:
     return f"{seconds:g}{NBSP}s"
 
 
-def percent(fraction: float, *, unit: bool = True) -> str:
-    """Return a fraction as a percentage: 0.00236 → 0.24 %, 0.123 → 12.3 %, 0.9988 → 99.88 %."""
+def how_often(share: float) -> str:
+    """Return a share of days without a percentage, which would read like another risk: about 1 day in 220."""
+    if share >= 0.1:
+        return f"about {round(100 * share)} days in 100"
+    return f"about 1 day in {round(float(f'{1 / share:.2g}')):,}"
+
+
+def percent(fraction: float, *, unit: bool = True, more: int = 0) -> str:
+    """Return a fraction as a percentage: 0.00236 → 0.24 %, 0.123 → 12.3 %, 0.9988 → 99.88 %; `more` digits on request."""
     value = 100 * fraction
-    digits = 4 if value > 99.5 else 3 if abs(value) >= 10 else 2
-    text = "100" if value == 100 else significant(value, digits)
+    text = "100" if value == 100 else significant(value, _digits(value) + more)
     return f"{text}{NBSP}%" if unit else text
 
 
-def probability(events: int, paths: int, estimate: float, low: float, high: float, exact: tuple[float, float]) -> str:
+def _digits(value: float) -> int:
+    return 4 if value > 99.5 else 3 if abs(value) >= 10 else 2
+
+
+def probability(
+    events: int, paths: int, estimate: float, low: float, high: float, exact: tuple[float, float], more: int = 0
+) -> str:
     """Return an estimate with its interval, or the exact bound where nothing (or everything) happened.
 
     `low` and `high` are the Wilson interval, `exact` the Clopper–Pearson one; with no event, or with
@@ -64,19 +76,36 @@ def probability(events: int, paths: int, estimate: float, low: float, high: floa
         return f"<{NBSP}{percent(exact[1])} (0 of {paths:,} paths)"
     if events == paths:
         return f">{NBSP}{percent(exact[0])} ({events:,} of {paths:,} paths)"
-    return f"{percent(estimate)} ({percent(low, unit=False)}{DASH}{percent(high)})"
+    return f"{percent(estimate, more=more)} ({percent(low, unit=False)}{DASH}{percent(high)})"
 
 
-def points(low: float, value: float, high: float) -> str:
+def points(low: float, value: float, high: float, more: int = 0) -> str:
     """Return a difference of probabilities in percentage points with its interval."""
-    return "{} points ({} to {})".format(*point_parts(low, value, high))
+    return "{} points ({} to {})".format(*point_parts(low, value, high, more))
 
 
-def point_parts(low: float, value: float, high: float) -> tuple[str, ...]:
-    """Return value, low and high in percentage points, with the digits that the interval supports."""
-    width = max(100 * (high - low), 1e-9)
-    decimals = max(0, 1 - math.floor(math.log10(width / 2)))
-    return tuple(f"{100 * x:+.{decimals}f}".replace("-", "−") for x in (value, low, high))
+def point_parts(low: float, value: float, high: float, more: int = 0) -> tuple[str, ...]:
+    """Return value, low and high in percentage points, with the digits that the interval supports, the value with `more`."""
+    decimals = _point_decimals(low, high)
+    shown = ((value, decimals + more), (low, decimals), (high, decimals))
+    return tuple(f"{100 * x:+.{digits}f}".replace("-", "−") for x, digits in shown)
+
+
+def _point_decimals(low: float, high: float) -> int:
+    return max(0, 1 - math.floor(math.log10(max(50 * (high - low), 1e-9))))
+
+
+def digits_that_add_up(before: float, after: float, low: float, value: float, high: float) -> int:
+    """Return how many digits more it takes until `after` less `before`, as printed, is the change as printed.
+
+    1.17 % and 19.92 % are 18.75 points apart; rounded by themselves they would read 1.2 %, 19.9 % and 18.8.
+    """
+    decimals = _point_decimals(low, high)
+    for more in range(5):
+        first, last = (float(percent(part, unit=False, more=more)) for part in (before, after))
+        if round(last - first, decimals + more) == round(100 * value, decimals + more):
+            return more
+    return 0
 
 
 def usd(value: float) -> str:

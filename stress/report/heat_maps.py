@@ -41,9 +41,12 @@ def _standings(reading: Reading, scenarios: Sequence[ScenarioView]) -> str:
             for word in ("safe", "risky", "undecided", "failed")
             if word in standings or word != "failed"
         )
-        said.append(f"{scenario.name}: of {len(standings)} cells {counts}")
+        said.append(f"{scenario.name}: {counts}")
     level = stated(reading.study.tolerance.confidence)
-    return f"Against the {stated(reading.tolerance)} tolerance, decided by exact {level} intervals. {'; '.join(said)}."
+    return (
+        f"Each square is one combination of parameters (a cell); there are {len(standings)}. Against the "
+        f"{stated(reading.tolerance)} tolerance, decided by exact {level} intervals, {'; '.join(said)}."
+    )
 
 
 def _key(reading: Reading, scenarios: Sequence[ScenarioView], point: dict[str, int]) -> str:
@@ -51,7 +54,8 @@ def _key(reading: Reading, scenarios: Sequence[ScenarioView], point: dict[str, i
     fixed = reading.describe(point, reading.slice_axes)
     key = [f"At {fixed}."] * bool(fixed)
     key += [
-        f"Numbers: {reading.asked} in %, {' or '.join(f'{n:,}' for n in paths)} paths a cell; darker is more likely.",
+        f"Numbers: {reading.asked} in %, {' or '.join(f'{n:,}' for n in paths)} paths a square; darker is more likely, "
+        "on one scale for all reports.",
         "“<” marks a cell without a single event and gives its 95 % upper bound.",
     ]
     if reading.tolerance is not None:
@@ -99,7 +103,7 @@ def _panel(reading: Reading, scenario: ScenarioView, point: dict[str, int], name
     *_, rows, columns = (None, *reading.heat_axes)
     cells = [[_heat_cell(reading, scenario, cell) for cell in line] for line in reading.lines(point)]
     title = f"{scenario.name} · {fixed}" if name_slice else scenario.name
-    return figures.heat_map(title, _ticks(reading, rows), _ticks(reading, columns), cells, _colours(reading))
+    return figures.heat_map(title, _ticks(reading, rows), _ticks(reading, columns), cells)
 
 
 def _ticks(reading: Reading, axis: str | None) -> tuple[str, list[str]]:
@@ -118,11 +122,3 @@ def _heat_cell(reading: Reading, scenario: ScenarioView, cell: dict[str, int]) -
     above = reading.tolerance is not None and estimate.value > reading.tolerance
     straddles = reading.standing(estimate) == "undecided"
     return figures.HeatCell(number if estimate.events else f"<{number}", estimate.value, above, straddles, marks)
-
-
-def _colours(reading: Reading) -> tuple[float, float]:
-    """Return the probabilities at the ends of the colour scale, the same for every panel of the report."""
-    seen = reading.data[f"probability_{reading.event}"].values
-    seen = seen[seen > 0]
-    low, high = (float(seen.min()), float(seen.max())) if seen.size else (0.001, 1.0)
-    return (low, high) if high > low else (low / 2, low * 2)

@@ -20,7 +20,7 @@ from stress.report import figures, funding
 from stress.report.document import Block, Figure, Section, Table, Text
 from stress.report.formats import DASH, per_million, percent, points, significant, usd, usd_bounds, usd_interval
 from stress.report.reading import EVENTS, PARTS, Reading, ScenarioView, is_number
-from stress.report.verdict import difference_of
+from stress.report.verdict import difference_of, more_digits
 from stress.vocabulary import ATTRIBUTION_RULE, MARKET_OUTCOMES, Term
 
 NEVER = "cannot occur under these rules"
@@ -64,7 +64,11 @@ _BESIDE = (
 def _changes(reading: Reading, scenario: ScenarioView) -> dict[str, str]:
     """Return the paired difference of each probability by the name of its row."""
     found = {words: difference_of(reading, scenario, event) for event, words in EVENTS.items()}
-    return {f"P({words})": points(d.low, d.value, d.high) for words, d in found.items() if d is not None}
+    return {
+        f"P({words})": points(d.low, d.value, d.high, more_digits(reading, scenario, event))
+        for (event, words), d in zip(EVENTS.items(), found.values(), strict=True)
+        if d is not None
+    }
 
 
 Say = Callable[[Reading, ScenarioView, dict[str, int]], str]
@@ -100,7 +104,7 @@ def _event_words(reading: Reading, scenario: ScenarioView, cell: dict[str, int],
     estimate = reading.estimate(scenario, cell, event)
     if scenario.one_path:
         return "happened" if estimate.events else "did not happen"
-    return str(estimate)
+    return estimate.said(more_digits(reading, scenario, event))
 
 
 def _mean_words(reading: Reading, scenario: ScenarioView, cell: dict[str, int], outcome: str) -> str:

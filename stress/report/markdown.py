@@ -17,9 +17,12 @@ def render(document: Document) -> tuple[str, dict[str, bytes]]:
     """Return the text, and the figures by the file name under which the text shows them."""
     verdict = document.verdict
     pictures: dict[str, bytes] = {}
-    lines = [f"# {_said(document.title)}", f"*{_said(document.question)}*"]
+    lines = [f"# {_said(document.title)}", f"*{_said(verdict.question or document.question)}*"]
     box = " ".join(filter(None, (verdict.sentence, verdict.sure)))
-    lines += [f"> **{_said(verdict.headline)}** {_said(box)}", _table(verdict.table)]
+    lines += [f"> **{_said(verdict.headline)}** {_said(box)}"]
+    asks = f"The study asks: {document.question}" if verdict.question else ""
+    lines += [_said(" ".join(filter(None, (asks, verdict.grid))))] * bool(asks or verdict.grid)
+    lines += [_table(verdict.table)]
     lines += [_said(line) for line in verdict.small_print]
     for section in document.sections:
         lines.append(f"## {_said(section.title)}")

@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from stress.measures import Standing, standing
-from stress.report.formats import axis_field, axis_label, axis_value, probability, span, stated
+from stress.report.formats import axis_field, axis_label, axis_value, how_often, probability, span, stated
 from stress.scenarios import STATIONARY
 
 EVENTS = {
@@ -60,9 +60,19 @@ class Estimate:
     exact_high: float
 
     def __str__(self) -> str:
+        return self.said()
+
+    def said(self, more: int = 0) -> str:
+        """Return the estimate in words, with `more` digits than it takes by itself."""
         if not self.paths:
             return "failed"
-        return probability(self.events, self.paths, self.value, self.low, self.high, (self.exact_low, self.exact_high))
+        exact = (self.exact_low, self.exact_high)
+        return probability(self.events, self.paths, self.value, self.low, self.high, exact, more)
+
+    @property
+    def open(self) -> bool:
+        """Whether the event happened on some paths and not on others, so that the estimate itself is printed."""
+        return 0 < self.events < self.paths
 
 
 @dataclass(frozen=True)
@@ -234,11 +244,10 @@ class Reading:
         if scenario.start == STATIONARY:
             return ScenarioView(index, name, scenario.kind, "on a day drawn at random", None, False)
         share = self._share(scenario.start)
-        days = f"({stated(float(f'{share:.2g}'))} of days)"
         if scenario.held:
             # Pinned for the whole horizon: no start of the free chain, so no part of an unconditional probability.
             return ScenarioView(index, name, scenario.kind, f"given {scenario.start} held all day", None, False)
-        given = f"given a day that starts in {scenario.start} {days}"
+        given = f"given a day that starts in {scenario.start} ({how_often(share)})"
         return ScenarioView(index, name, scenario.kind, given, share, False)
 
     def _named(self, name: str) -> Any:

@@ -18,8 +18,8 @@ def render(document: Document) -> RenderableType:
     verdict = document.verdict
     # Text, not markup: names come from users and may hold square brackets.
     said = Text.assemble((verdict.headline, f"bold {_STYLES[verdict.colour]}"), "\n", verdict.sentence)
-    if verdict.sure:
-        said.append(f"\n{verdict.sure}")
+    for line in filter(None, (verdict.sure, verdict.grid)):
+        said.append(f"\n{line}")
     box = Panel(said, title=Text(document.title), title_align="left", border_style=_STYLES[verdict.colour])
     return Group(box, _table(verdict.table), *(Text(line, style="dim") for line in verdict.small_print))
 

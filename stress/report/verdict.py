@@ -5,16 +5,26 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
+from stress.design import addressed, parameters
 from stress.measures import Difference, Standing, compare_cells
 from stress.measures import unconditional as weighted_by_share
 from stress.report.document import Table, Verdict
-from stress.report.formats import axis_label, point_parts, points, probability, stated, usd, utc
+from stress.report.formats import (
+    axis_label,
+    digits_that_add_up,
+    percent,
+    point_parts,
+    points,
+    probability,
+    stated,
+    usd,
+    utc,
+)
 from stress.report.reading import EVENTS, Estimate, Reading, ScenarioView
 from stress.report.replays import story
 
 Direction = Literal["riskier", "safer", "no clear effect"]
 _WORDS = 60  # of the verdict box: headline, sentence and how sure
-_UNCLEAR = "unclear whether safer or riskier"
 _SEVERITY: dict[Standing | None, int] = {"failed": 0, None: 1, "safe": 1, "undecided": 2, "risky": 3}
 
 
@@ -29,6 +39,17 @@ def difference_of(reading: Reading, scenario: ScenarioView, event: str | None = 
     grid = (reading.data, reading.run.losses)
     failed = any(reading.failed(scenario, cell) for cell in (reading.current, reading.proposed))
     return None if failed else compare_cells(grid, grid, here | reading.current, here | reading.proposed, event)
+
+
+def more_digits(reading: Reading, scenario: ScenarioView, event: str | None = None) -> int:
+    """Return how many digits more current, proposed and change need until they add up as printed."""
+    difference = difference_of(reading, scenario, event)
+    if difference is None:
+        return 0
+    before, after = (reading.estimate(scenario, cell, event or reading.event) for _, cell in reading.pair)
+    if not (before.open and after.open):  # a bound is printed, and adds up to nothing
+        return 0
+    return digits_that_add_up(before.value, after.value, difference.low, difference.value, difference.high)
 
 
 def direction(difference: Difference) -> Direction:
@@ -49,8 +70,8 @@ def give(reading: Reading) -> Verdict:
     decides = max(random, key=lambda s: (_severity(reading, estimates[s.name]), estimates[s.name].value))
     estimate, difference = estimates[decides.name], differences[decides.name]
     standing = reading.standing(estimate)
-    headline_said = _headline(reading, decides, standing, difference)
-    sentence, sure = _sentence(reading, decides, estimate), _how_sure(estimate, difference)
+    headline_said = _headline(reading, decides, standing, differences)
+    sentence, sure = _sentence(reading, decides, estimate), _how_sure(reading, decides, estimate)
     everyday = "" if reading.compares else unconditional(reading, headline)
     # What does not fit stands in the table below.
     fuller = f"{sentence} On a random day: {everyday}." if everyday else sentence
@@ -64,7 +85,9 @@ def give(reading: Reading) -> Verdict:
         sure=sure,
         colour="none" if standing is None or standing == "failed" else standing,
         table=_table(reading, random, estimates, differences),
-        small_print=_small_print(reading, standing, estimate),
+        small_print=(*_setting(reading), *_small_print(reading, standing, estimate)),
+        question=f"{_sentence_case(change_in_words(reading))}: is it safer?" if difference else "",
+        grid=_grid(reading, decides),
     )
 
 
@@ -73,11 +96,21 @@ def _severity(reading: Reading, estimate: Estimate) -> int:
 
 
 def _headline(
-    reading: Reading, scenario: ScenarioView, standing: Standing | None, difference: Difference | None
+    reading: Reading, scenario: ScenarioView, standing: Standing | None, differences: dict[str, Difference | None]
 ) -> str:
+    """Answer whether it is safer: yes, no or unclear, where, and on which side of the tolerance the cell stands."""
     if reading.compares:
         return f"{len(reading.protocols)} venues, one book, the same paths."
+    where = f" in {scenario.name}" if len(reading.scenarios) > 1 else ""
+    difference = differences[scenario.name]
     moved = direction(difference) if difference else None
+    said = {"no clear effect": f"unclear whether safer or riskier{where}", "safer": f"yes, safer{where}"}
+    said |= {"riskier": f"no, riskier{where}"}
+    answer = said[moved] if moved else ""
+    against = {"safer": "riskier", "riskier": "safer"}.get(moved or "")
+    if others := [name for name, found in differences.items() if found and direction(found) == against]:
+        # Neither yes nor no: it helps in one scenario and harms in another.
+        answer = f"{moved}{where}, {against} in {' and '.join(others)}"
     limit = f"the {stated(reading.tolerance or 0)} tolerance"
     words: dict[Standing | None, str] = {
         "safe": f"within {limit}",
@@ -86,12 +119,12 @@ def _headline(
         "failed": "no result",
         None: "",
     }
-    said = [_UNCLEAR if moved == "no clear effect" else moved or "", words[standing]]
     # A direction and a standing that point different ways are told apart.
-    against = (moved, standing) in (("safer", "risky"), ("safer", "undecided"), ("riskier", "safe"))
-    joined = (", but still " if against else "; ").join(filter(None, said))
-    where = f"{scenario.name}: " if len(reading.scenarios) > 1 else ""
-    return _sentence_case(f"{where}{joined or 'no tolerance and no proposal to judge'}.")
+    apart = (moved, standing) in (("safer", "risky"), ("safer", "undecided"), ("riskier", "safe"))
+    joined = (", but still " if apart else "; ").join(filter(None, (answer, words[standing])))
+    if joined and not answer:
+        joined += where
+    return _sentence_case(f"{joined or 'no tolerance and no proposal to judge'}.")
 
 
 def _sentence_case(text: str) -> str:
@@ -100,7 +133,7 @@ def _sentence_case(text: str) -> str:
 
 def _sentence(reading: Reading, scenario: ScenarioView, estimate: Estimate) -> str:
     """Say by how much: the probability before and after, given what, and the change."""
-    change = change_in_words(reading)
+    change, more = change_in_words(reading), more_digits(reading, scenario)
     difference = difference_of(reading, scenario)
     if reading.compares:
         found = {name: reading.estimate(scenario, cell) for name, cell in reading.shown}
@@ -108,21 +141,68 @@ def _sentence(reading: Reading, scenario: ScenarioView, estimate: Estimate) -> s
         said = f"{reading.asked} runs from {found[lowest]} under {lowest} to {found[highest]} under {highest}"
     elif change and reading.current is not None:
         before = reading.estimate(scenario, reading.current)
-        said = f"{change}: {reading.asked} from {before} to {estimate}"
+        said = f"{change}: {reading.asked} from {_spoken(before, more)} to {_spoken(estimate, more)}"
     else:
-        said = f"{reading.asked} is {estimate}"
-    said += f", {point_parts(difference.low, difference.value, difference.high)[0]} points" if difference else ""
+        said = f"{reading.asked} is {_spoken(estimate)}"
+    if difference:
+        said += f", {point_parts(difference.low, difference.value, difference.high, more)[0]} points"
     return f"{_sentence_case(said)}, {scenario.given}."
 
 
-def _how_sure(estimate: Estimate, difference: Difference | None) -> str:
+def _spoken(estimate: Estimate, more: int = 0) -> str:
+    """Return an estimate inside a sentence; where nothing happened, that comes before its bound."""
+    if estimate.paths and not estimate.events:
+        return f"none of {estimate.paths:,} paths (below {percent(estimate.exact_high)})"
+    if estimate.paths and estimate.events == estimate.paths:
+        return f"all {estimate.paths:,} paths (above {percent(estimate.exact_low)})"
+    return estimate.said(more)
+
+
+def _how_sure(reading: Reading, scenario: ScenarioView, estimate: Estimate) -> str:
     """Say how sure: the interval of the change and what it leaves possible, the level and the paths."""
+    difference = difference_of(reading, scenario)
     if difference is None:
         return f"How sure: 95 % interval, {estimate.paths:,} paths."
     sides = {1: "all above zero", -1: "all below zero", 0: "zero included"}
     side = sides[(difference.low > 0) - (difference.high < 0)]
     _, low, high = point_parts(difference.low, difference.value, difference.high)
-    return f"How sure (95 % intervals): change {low} to {high} points, {side}; {estimate.paths:,} paths."
+    return f"How sure: change {low} to {high} points (95 % interval, {side}), {estimate.paths:,} paths."
+
+
+def _setting(reading: Reading) -> tuple[str, ...]:
+    """Say what stays as it is, and what an axis without a market sets."""
+    said = []
+    kept = tuple(name for name in reading.cell_axes if name not in reading.changed)
+    if kept and reading.current is not None and not reading.compares:
+        said.append(f"Kept: {reading.describe(reading.headline, kept)}.")
+    known = {parameter.field for parameter in parameters(reading.protocols[0])}
+    for name in reading.changed:
+        if name not in known:  # the traders' response, or an axis that names its market
+            continue
+        lead, *others = addressed(reading.protocols[0], name, reading.study.markets)
+        if lead.market and others:
+            words = f"The {axis_label(name)} named is that of {lead.market}"
+            said.append(f"{words}; those of other markets and tiers change by the same factor.")
+    return (" ".join(said),) if said else ()
+
+
+def _grid(reading: Reading, scenario: ScenarioView) -> str:
+    """Say which values of the figure's first parameter keep the tolerance, whatever else the study varies."""
+    if reading.tolerance is None or not reading.heat_axes or reading.compares:
+        return ""
+    axis = reading.heat_axes[0]
+    found: dict[str, list[str]] = {}
+    for position in range(len(reading.plan.cell_axes[axis])):
+        cells = [cell for cell in reading.cells() if cell[axis] == position]
+        standings = {reading.standing(reading.estimate(scenario, cell)) for cell in cells}
+        only = str(standings.pop()) if len(standings) == 1 else "it depends"
+        found.setdefault(only, []).append(reading.value_of(axis, position))
+    limit = stated(reading.tolerance)
+    words = {"safe": f"below {limit}", "risky": f"above {limit}", "it depends": "depends on the rest"}
+    rest = ", whatever else is varied" if len(reading.cell_axes) > 1 else ""
+    told = "; ".join(f"{', '.join(values)} {words.get(only, only)}" for only, values in found.items())
+    where = f" in {scenario.name}" if len(reading.scenarios) > 1 else ""
+    return f"All values tried{where} (figure below): {axis_label(axis)}{rest}: {told}."
 
 
 def change_in_words(reading: Reading) -> str:
@@ -162,11 +242,12 @@ def _table(
     rows = []
     for scenario in scenarios:
         row = [f"{scenario.name}: {scenario.given}"]
-        row += [str(reading.estimate(scenario, cell)) for _, cell in reading.pair]
+        more = more_digits(reading, scenario)
+        row += [reading.estimate(scenario, cell).said(more) for _, cell in reading.pair]
         if paired:
             difference = differences[scenario.name]
             row.append(
-                f"{direction(difference)}: {points(difference.low, difference.value, difference.high)}"
+                f"{direction(difference)}: {points(difference.low, difference.value, difference.high, more)}"
                 if difference
                 else "–"
             )
@@ -213,7 +294,7 @@ def _small_print(reading: Reading, standing: Standing | None, estimate: Estimate
     if standing == "undecided" and estimate is not None:
         lines.append(
             f"Not converged: the interval straddles the tolerance at {estimate.paths:,} paths, so this run cannot "
-            "say on which side the cell lies. More paths narrow the interval."
+            "say on which side the truth lies. More paths narrow the interval."
         )
     if any(scenario.kind == "regime" for scenario in reading.scenarios) and not unconditional(
         reading, reading.headline

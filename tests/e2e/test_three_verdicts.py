@@ -38,14 +38,14 @@ def box(request, tmp_path_factory):
 
 def test_is_it_safer_by_how_much_how_sure(box):
     which, words = box
-    headline = {"safer": "Safer; within the 5 % tolerance.", "riskier": "Riskier; above the 5 % tolerance."}
+    headline = {"safer": "Yes, safer; within the 5 % tolerance.", "riskier": "No, riskier; above the 5 % tolerance."}
     assert headline.get(which, "Unclear whether safer or riskier; ") in words
     change = re.search(
         r"P\(mutualised loss within 6 h\) from .* to .*, ([+−][\d.]+) points, given a day that starts in panic", words
     )
     assert change, words
     sure = re.search(
-        r"How sure \(95 % intervals\): change ([+−][\d.]+) to ([+−][\d.]+) points, ([a-z ]+); (\d+) paths\.", words
+        r"How sure: change ([+−][\d.]+) to ([+−][\d.]+) points \(95 % interval, ([a-z ]+)\), (\d+) paths\.", words
     )
     assert sure, words
     value, low, high = (float(text.replace("−", "-")) for text in (change[1], sure[1], sure[2]))

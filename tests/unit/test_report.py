@@ -179,6 +179,25 @@ def test_no_event_is_never_printed_as_zero():
 
 
 @pytest.mark.parametrize(
+    ("before", "after", "more"),
+    [(3 / 256, 51 / 256, 1), (3 / 256, 107 / 256, 0), (19 / 1024, 72 / 1024, 2), (0.01, 0.02, 0)],
+)
+def test_before_and_after_as_printed_are_as_far_apart_as_the_printed_change(before, after, more):
+    change = after - before
+    low, high = 0.8 * change, 1.2 * change
+    assert formats.digits_that_add_up(before, after, low, change, high) == more
+    first, last = (float(formats.percent(value, unit=False, more=more)) for value in (before, after))
+    shown = formats.point_parts(low, change, high, more)[0]
+    decimals = len(shown.partition(".")[2])
+    assert round(last - first, decimals) == float(shown)
+
+
+def test_shares_of_days_are_no_percentages():
+    assert formats.how_often(0.0046) == "about 1 day in 220"
+    assert formats.how_often(0.95) == "about 95 days in 100"
+
+
+@pytest.mark.parametrize(
     ("value", "text"),
     [(1234567, "1.23 M USD"), (-12.3, "−12.3 USD"), (999.6e3, "1.00 M USD"), (0, "0 USD"), (np.inf, "unlimited")],
 )
@@ -214,25 +233,28 @@ def test_the_verdict_says_change_effect_sureness_horizon_paths_and_start():
         "Leverage cap 40x → 50x",
         "within 24 h",
         "1,024 paths",
-        "95 % intervals",
-        "starts in panic (0.46 % of days)",
+        "(95 % interval, all above zero)",
+        "starts in panic (about 1 day in 220)",
     ):
         assert words in text
     assert re.search(r"from [\d.]+ % \([\d.]+–[\d.]+ %\) to [\d.]+ % \([\d.]+–[\d.]+ %\)", text)
-    assert given.headline.startswith("Panic: riskier; above")
-    assert re.search(r"change \+[\d.]+ to \+[\d.]+ points, all above zero", text)
+    assert given.headline.startswith("No, riskier in panic; above")
+    assert re.search(r"change \+[\d.]+ to \+[\d.]+ points", text)
+    assert given.question == "Leverage cap 40x → 50x: is it safer?"
+    assert given.small_print[0].startswith("Kept: maintenance ÷ initial margin 0.5, oracle delay")
+    assert "is that of BTC; those of other markets and tiers change by the same factor" in given.small_print[0]
     assert given.colour == "risky"
 
 
 @pytest.mark.parametrize(
     ("settings", "headline", "colour"),
     [
-        ({"leverage": 0.05, "strength": 40}, "Panic: safer; within the 1 % tolerance.", "safe"),
-        ({"strength": 1e-6}, "Stress: unclear whether safer or riskier; within the 1 % tolerance.", "safe"),
-        ({"strength": 12}, "Panic: riskier; above the 1 % tolerance.", "risky"),
+        ({"leverage": 0.05, "strength": 40}, "Yes, safer in panic; within the 1 % tolerance.", "safe"),
+        ({"strength": 1e-6}, "Unclear whether safer or riskier in stress; within the 1 % tolerance.", "safe"),
+        ({"strength": 12}, "No, riskier in panic; above the 1 % tolerance.", "risky"),
         (
             {"strength": 10, "leverage": 1.0},
-            "Panic: unclear whether safer or riskier; undecided against the 1 % tolerance.",
+            "Unclear whether safer or riskier in panic; undecided against the 1 % tolerance.",
             "undecided",
         ),
     ],
@@ -244,6 +266,26 @@ def test_the_verdict_names_direction_and_standing(settings, headline, colour):
     assert len(text.split()) <= 60
     not_converged = [line for line in given.small_print if line.startswith("Not converged")]
     assert bool(not_converged) == (colour == "undecided")
+
+
+def test_what_helps_here_and_harms_there_is_neither_yes_nor_no():
+    run = make_run(SMALL, strength=10)
+    reading = Reading(run)
+    here, there = reading.scenarios
+    found = verdict.difference_of(reading, there)
+    opposite = found._replace(value=-found.value, low=-found.high, high=-found.low)
+    headline = verdict._headline(reading, there, "risky", {here.name: opposite, there.name: found})
+    assert headline.replace("\xa0", " ") == "Riskier in panic, safer in stress; above the 1 % tolerance."
+
+
+def test_the_box_says_of_all_values_tried_which_keep_the_tolerance():
+    given, _ = said(make_run({"axes": {"leverage_cap": [10, 40, 50]}, "current": {"leverage_cap": 40}}, strength=12))
+    words = given.grid.replace("\xa0", " ")
+    assert words.startswith("All values tried in panic (figure below): leverage cap: 10x ")
+    assert "50x above 1 %" in words
+    given, _ = said(quickstart())
+    assert "leverage cap, whatever else is varied: " in given.grid
+    assert "depends on the rest" in given.grid
 
 
 def test_without_a_proposal_the_current_cell_is_judged():
@@ -280,7 +322,7 @@ def test_a_held_regime_is_no_part_of_the_unconditional_probability():
 def test_without_a_tolerance_nothing_is_called_safe(tmp_path):
     run = make_run({"tolerance": None} | SMALL, strength=20)
     given, text = said(run)
-    assert given.headline == "Panic: riskier."
+    assert given.headline == "No, riskier in panic."
     assert given.colour == "none"
     assert len(text.split()) <= 60
     assert "no cell is called safe or risky" in text_of(page_of(run, tmp_path))
@@ -515,7 +557,7 @@ def test_a_replay_beside_regimes_keeps_the_probabilities_of_the_regimes(in_a_fol
     run = make_run({"scenarios": ["panic", REPLAY]} | SMALL, trace=traced)
     given, text = said(run)
     assert "starts in panic" in text
-    assert [row[0] for row in given.table.rows] == ["panic: given a day that starts in panic (0.46\xa0% of days)"]
+    assert [row[0] for row in given.table.rows] == ["panic: given a day that starts in panic (about 1 day in 220)"]
     assert "crash" in text_of(page_of(run, in_a_folder_with_prices / "out"))
 
 
