@@ -8,7 +8,7 @@ read, decimals as text or numbers:
 
     address, subaccountNumber, equity
     assetPositions          {USDC: {size, side: LONG | SHORT}}; absent = no USDC
-    openPerpetualPositions  {BTC-USD: {size, side: LONG | SHORT, entryPrice, unrealizedPnl}}
+    openPerpetualPositions  {BTC-USD: {size, side: LONG | SHORT, entryPrice, unrealizedPnl, status: OPEN}}
 
 The USDC position carries what was paid for the positions: equity = USDC + sum of size x oracle
 price. Collateral without unrealised PnL is therefore USDC + sum of size x entry price. Equity is
@@ -58,6 +58,7 @@ def _subaccounts(node: Node) -> Iterator[Node]:
 def _account(subaccount: Node, statement: Statement) -> None:
     trader = subaccount["address"].text()
     number = subaccount["subaccountNumber"].number()
+    statement.first_of(f"{trader}/{number:g}", subaccount, "subaccountNumber")
     balance = _balance(subaccount)
     rows: dict[int, tuple[float, float]] = {}
     # USD, in the order of the response; `left_out` is the profit of positions that stay as cash.
@@ -65,6 +66,8 @@ def _account(subaccount: Node, statement: Statement) -> None:
     whole = True
     for name, position in subaccount[MARK].items():
         try:
+            if "status" in position:
+                position["status"].text("OPEN")
             size = _signed(position)
             if size == 0:
                 position["size"].refuse("is not 0")

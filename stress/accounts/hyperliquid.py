@@ -46,12 +46,18 @@ def _responses(document: Node) -> Iterator[tuple[str, Node]]:
         yield from document.items()
 
 
+def _key(response: Node) -> str | None:
+    return next((key for key in ("user", "address") if key in response), None)
+
+
 def _name(response: Node, otherwise: str) -> str:
-    key = next((key for key in ("user", "address") if key in response), None)
+    key = _key(response)
     return otherwise if key is None else str(response[key].data)
 
 
 def _account(trader: str, response: Node, statement: Statement) -> None:
+    if key := _key(response):
+        statement.first_of(trader.lower(), response, key)
     summary = response[MARK]
     raw = summary["totalRawUsd"].number()
     rows: dict[int, tuple[float, float]] = {}

@@ -67,9 +67,10 @@ def read_snapshot(spec: SnapshotBook, *, markets: tuple[str, ...]) -> Book:
         tidy.read(spec.path, statement)
         return statement.book(spec.market_makers_equity)
     text = _text(spec.path)
+    document = Node(_json(text, spec.path), "", statement.problems)
     venue = _detected(text, spec.path) if spec.format == "detect" else spec.format
     try:
-        _VENUES[venue].read(Node(_json(text, spec.path), "", statement.problems), statement)
+        _VENUES[venue].read(document, statement)
     except Unreadable:
         statement.problems.raise_if_any()
     return statement.book(spec.market_makers_equity)

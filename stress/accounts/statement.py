@@ -66,6 +66,7 @@ class Statement:
     drop_others: bool = False
     accounts: list[MarginAccount] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
 
     def find(self, market: str) -> int | None:
         """Return the position of a market of the study, None where it is not one."""
@@ -75,6 +76,12 @@ class Statement:
         """Return the rule that an unknown market breaks, and its fix."""
         fix = f"{did_you_mean(market, self.markets)}; or add it to `markets`; or say `other_markets: drop`"
         return "is a market of the study", fix
+
+    def first_of(self, account: str, node: Node, key: str) -> None:
+        """Refuse an account that the file has already given: it would count twice."""
+        if account in self.seen:
+            node[key].refuse("is the account of one response only", "keep the later of the two")
+        self.seen.add(account)
 
     def drop(self, trader: str, market: str, size: float) -> None:
         """Note a position that the user's rule leaves out."""

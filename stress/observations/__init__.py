@@ -12,7 +12,7 @@ from stress.observations.defects import Defect, bar_of, find
 from stress.observations.kinds import KINDS, Observations, kind_of
 from stress.observations.repairs import RULES, histories, market_of, parse_rules, refuse, repair
 from stress.observations.summary import COLUMNS, Row, describe, rows
-from stress.observations.tables import RawTable, Reading, normalise, open_table
+from stress.observations.tables import RawTable, Reading, normalise, open_table, pair_in
 
 __all__ = [
     "COLUMNS",
@@ -31,6 +31,7 @@ __all__ = [
     "market_of",
     "normalise",
     "open_table",
+    "pair_in",
     "parse_rules",
     "refuse",
     "repair",

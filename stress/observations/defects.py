@@ -282,6 +282,9 @@ def _depth(name: str, seen: Observations, rows: pd.DataFrame, bar: float | None)
     for side in ("bid", "ask"):
         levels = [column for column in seen.values if column.startswith(f"{side}_")]
         levels.sort(key=lambda column: float(column.split("_")[1].removesuffix("bps")))
+        for level in levels:
+            negative = (rows[level] < 0).to_numpy()
+            yield from _where(name, "negative depth", negative, "a depth is not below zero", rows, level)
         for near, far in pairwise(levels):
             less = (rows[far] < rows[near] * (1 - 1e-9)).to_numpy()
             yield from _where(name, "inconsistent", less, f"{far} is below {near}", rows, far)

@@ -10,6 +10,7 @@ off the grid   snap: to the nearest bar, within a quarter of its length (funding
 bad prints     winsorise: cut to the range of the two neighbouring rows;  drop: the rows go;  keep: it is real
 level shift    rescale: earlier prices take the unit of the latest;  keep
 crossed        drop
+negative depth drop
 large rate     percent: the file's rates are percentages;  drop;  keep
 no open        previous_close: a bar opens where the one before closed, held inside its low and high
 gaps           hold: the last close stands over missing bars (flat, without volume)
@@ -48,6 +49,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "level shift": ("rescale", "keep"),
     "bad prints": ("winsorise", "drop", "keep"),
     "crossed": ("drop",),
+    "negative depth": ("drop",),
     "large rate": ("percent", "drop", "keep"),
     "stale runs": ("drop",),
     "gaps": ("hold",),
@@ -160,6 +162,9 @@ def _of_series(seen: Observations, rows: pd.DataFrame, name: str, rule: str) -> 
         return rows[~(rows[prices] <= 0).any(axis=1)]
     if name == "crossed":
         return rows[~(rows["bid"] > rows["ask"])] if "bid" in rows else rows
+    if name == "negative depth":
+        levels = [column for column in seen.values if column.endswith("bps_usd")]
+        return rows[~(rows[levels] < 0).any(axis=1)]
     if name == "large rate":
         if "funding_rate" not in rows:
             return rows

@@ -1,16 +1,24 @@
 """Files into tables: CSV, Parquet or JSON; times in seconds to nanoseconds or ISO text, any time zone.
 
+CSV cells are separated by commas, semicolons or tabs, whichever the first row has most of. JSON is a list of rows or
+records, records line by line, a table by columns, a mapping symbol -> rows, or one list of records under its name
+(an exchange's answer).
+
 A time that is a number is seconds, milli-, micro- or nanoseconds since 1970 by its size (each unit has its own range of
-sizes for the years 1973 to 5138, so that nothing is guessed). Text with an offset is converted to UTC; text
-without one is in the time zone that the user states, else UTC, and the report says so.
+sizes from 1990 on, so that nothing is guessed; a date without separators is in none of them). Text with an offset, Z or
+UTC is converted to UTC; text without is in the time zone that the user states, else UTC, and the report says so. What
+is text among numbers, or a number among text, is no time.
 """
 
 from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 import re
+import warnings
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +31,19 @@ from stress.errors import PriceFileError
 from stress.observations.defects import Defect
 from stress.observations.kinds import KINDS, Observations, kind_of
 
-SUFFIXES = (".csv", ".csv.gz", ".parquet", ".json", ".json.gz")
+SUFFIXES = (".csv", ".csv.gz", ".parquet", ".json", ".json.gz", ".jsonl", ".jsonl.gz")
+_SEPARATORS = ",;\t"
+_OFFSET = r"[T:].*?(Z| ?UTC|[+-]\d\d(?::?\d\d)?)$"
+_YEARS = (1990, 2100)
+# Sizes of the years 1990 to 2099. Seconds end in 2033: later numbers of ten digits are dates such as 2024010100.
 _UNITS: tuple[tuple[Literal["s", "ms", "us", "ns"], float, float], ...] = (
-    ("s", 1e8, 1e11),
-    ("ms", 1e11, 1e14),
-    ("us", 1e14, 1e17),
-    ("ns", 1e17, 1e20),
+    ("s", 6.3e8, 1.99e9),
+    ("ms", 6.3e11, 4.1e12),
+    ("us", 6.3e14, 4.1e15),
+    ("ns", 6.3e17, 4.1e18),
+)
+_PAIR = re.compile(
+    r"(?:^|[^A-Za-z0-9])(?=[A-Za-z0-9]*[A-Za-z])([A-Za-z0-9]{2,}?)[-_/]?(USDT|USDC|USD)(?=[^A-Za-z0-9]|$)", re.I
 )
 
 
@@ -37,6 +52,7 @@ class RawTable:
     """A file's cells before anything is understood. first_line : line (CSV) or entry (else) of its first row.
 
     header : whether its columns have names; without, they are '0', '1', … tree : what a JSON file holds, else None.
+    said : what a reader of the report should know of how the cells were found.
     """
 
     file: Path
@@ -44,6 +60,7 @@ class RawTable:
     first_line: int
     header: bool
     tree: Any = None
+    said: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,28 +82,67 @@ def open_table(path: str | Path) -> RawTable:
         raise PriceFileError(f"is neither {', '.join(SUFFIXES[:-1])} nor {SUFFIXES[-1]}", file=str(path))
     if name.endswith(".parquet"):
         try:
-            return RawTable(path, pd.read_parquet(path), 1, header=True)
+            return RawTable(path, _whole(pd.read_parquet(path)), 1, header=True)
         except (OSError, ValueError) as broken:
             raise PriceFileError(f"is not a Parquet file: {broken}", file=str(path)) from None
     return _json(path) if ".json" in name else _csv(path)
 
 
+def _whole(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame with what its index says among its columns."""
+    if isinstance(frame.index, pd.DatetimeIndex) and frame.index.name is None:
+        frame = frame.rename_axis("ts")
+    return frame.reset_index(drop=all(name is None for name in frame.index.names))
+
+
 def _csv(path: Path) -> RawTable:
-    try:
-        first = next(csv.reader(_text_of(path).splitlines()[:1]), [])
-        header = not any(_is_number(cell) for cell in first)
-        frame = pd.read_csv(
-            path, dtype=str, keep_default_na=False, header=0 if header else None, encoding="utf-8-sig", index_col=False
+    text = _text_of(path, "a CSV table")
+    lines = [line for line in text.splitlines()[:3] if line.strip()]
+    if not lines:
+        raise PriceFileError(
+            "is empty", file=str(path), fix="give a table with a header: ts, symbol, open, high, low, close"
         )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, csv.Error, OSError) as broken:
-        raise PriceFileError(f"is not a CSV table: {broken}", file=str(path)) from None
+    said, first = [], 0
+    separator = max(_SEPARATORS, key=lines[0].count)
+    if len(lines) > 1 and lines[0].count(separator) == 0 and any(sign in lines[1] for sign in _SEPARATORS):
+        # Some vendors put their address above the header.
+        said, first = [f"passed over the first line: {lines[0][:60]}"], 1
+        separator = max(_SEPARATORS, key=lines[1].count)
+    if separator != ",":
+        said.append(f"cells separated by {'tabs' if separator == chr(9) else 'semicolons'}")
+    try:
+        cells = next(csv.reader(lines[first : first + 1], delimiter=separator), [])
+        header = not any(_is_number(cell) for cell in cells)
+        with warnings.catch_warnings():
+            # Rows longer than the header would lose their last cells.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(
+                io.StringIO(text), dtype=str, keep_default_na=False, header=0 if header else None, index_col=False,
+                sep=separator, skiprows=first,
+            )  # fmt: skip
+    except pd.errors.ParserWarning:
+        rule = f"every row has {len(cells)} cells, as its first row"
+        raise PriceFileError(rule, file=str(path), line=first + 1, fix="name every column, or remove cells") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, csv.Error) as broken:
+        found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(broken))
+        if found is None:
+            raise PriceFileError(f"is not a CSV table: {broken}", file=str(path)) from None
+        wanted, line, seen = map(int, found.groups())
+        rule = f"every row has {wanted} cells, as its first row"
+        fix = "quote cells that hold the separator; numbers carry no thousands separators"
+        raise PriceFileError(rule, file=str(path), line=line, value=f"{seen} cells", fix=fix) from None
     frame.columns = [str(name).strip() for name in frame.columns]
-    return RawTable(path, frame, 2 if header else 1, header)
+    return RawTable(path, frame, first + (2 if header else 1), header, said=tuple(said))
 
 
-def _text_of(path: Path) -> str:
+def _text_of(path: Path, kind: str) -> str:
     content = path.read_bytes()
-    return (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
+    try:
+        return (gzip.decompress(content) if path.suffix.lower() == ".gz" else content).decode("utf-8-sig")
+    except (OSError, EOFError, zlib.error) as broken:
+        raise PriceFileError(f"is not {kind}: {broken}", file=str(path), fix="fetch or compress it again") from None
+    except UnicodeDecodeError as broken:
+        raise PriceFileError(f"is not {kind}: {broken}", file=str(path), fix="save it as UTF-8 text") from None
 
 
 def _is_number(cell: str) -> bool:
@@ -98,30 +154,76 @@ def _is_number(cell: str) -> bool:
 
 
 def _json(path: Path) -> RawTable:
+    tree = _tree(path)
     try:
-        tree = json.loads(_text_of(path))
-    except json.JSONDecodeError as broken:
-        raise PriceFileError("is not JSON", file=str(path), line=broken.lineno, value=broken.msg) from None
-    except (UnicodeDecodeError, OSError) as broken:
-        raise PriceFileError(f"is not JSON text: {broken}", file=str(path)) from None
-    if isinstance(tree, Mapping) and {"columns", "data"} <= tree.keys():
-        return RawTable(path, pd.DataFrame(tree["data"], columns=tree["columns"], dtype=object), 1, True, tree)
-    parts = tree.items() if isinstance(tree, Mapping) else [(None, tree)]
+        if isinstance(tree, Mapping) and {"columns", "data"} <= tree.keys():
+            return RawTable(path, pd.DataFrame(tree["data"], columns=tree["columns"], dtype=object), 1, True, tree)
+        if isinstance(tree, Mapping) and tree and all(map(_is_column, tree.values())):
+            return RawTable(path, pd.DataFrame(tree, dtype=object), 1, True, tree)
+    except ValueError as broken:
+        raise PriceFileError(f"is not a JSON table: {broken}", file=str(path)) from None
+    parts = tree.items() if isinstance(tree, Mapping) and tree else [(None, tree)]
     frames = []
-    for symbol, rows in parts:
+    for name, rows in parts:
         if not isinstance(rows, list) or not rows:
             raise PriceFileError(
                 "a JSON price file is a list of rows or records, or a mapping symbol -> such a list",
                 file=str(path),
-                key=symbol,
-                value=type(rows).__name__,
+                key=name,
+                value=type(rows).__name__ if rows or not isinstance(rows, (list, Mapping)) else "empty",
+                fix="of an exchange's answer save the list alone",
             )
+        _check_alike(path, rows)
         frame = pd.DataFrame(rows, dtype=object)
-        frames.append(frame if symbol is None else frame.assign(symbol=symbol))
+        if name is not None:  # of records the name may be anything: a column of theirs comes first
+            frame["key" if isinstance(rows[0], Mapping) else "symbol"] = name
+        frames.append(frame)
     frame = pd.concat(frames, ignore_index=True)
     header = any(not isinstance(name, int) for name in frame.columns if name != "symbol")
     frame.columns = [str(name) for name in frame.columns]
     return RawTable(path, frame, 1, header, tree)
+
+
+def _tree(path: Path) -> Any:
+    """Return what a JSON file holds; of several values, a line each, their list."""
+    text = _text_of(path, "JSON text")
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as broken:
+        line, message = broken.lineno, broken.msg
+    if message == "Extra data":
+        values = []
+        for number, one in enumerate(text.splitlines(), start=1):
+            try:
+                values += [json.loads(one)] if one.strip() else []
+            except json.JSONDecodeError as broken:
+                raise PriceFileError("is not JSON", file=str(path), line=number, value=broken.msg) from None
+        return values
+    raise PriceFileError("is not JSON", file=str(path), line=line, value=message)
+
+
+def _is_column(held: Any) -> bool:
+    values = list(held.values()) if isinstance(held, Mapping) else held
+    return isinstance(values, list) and bool(values) and not any(isinstance(v, (list, Mapping)) for v in values)
+
+
+def _check_alike(path: Path, rows: list[Any]) -> None:
+    """Refuse an entry that is no row, or not as long as the first."""
+    first = rows[0]
+    for entry, row in enumerate(rows, start=1):
+        if not isinstance(row, (list, Mapping)) or isinstance(row, list) != isinstance(first, list):
+            rule, value = "every entry is a row, or every entry is a record", type(row).__name__
+        elif isinstance(row, list) and len(row) != len(first):
+            rule, value = f"every row has {len(first)} cells, as the first", f"{len(row)} cells"
+        else:
+            continue
+        raise PriceFileError(rule, file=str(path), line=entry, value=value, fix="correct or remove the entry")
+
+
+def pair_in(name: str) -> str | None:
+    """Return the pair that the name of a file holds: BTCUSDT of BTCUSDT-1h.csv, mark_btc-usdt.csv, BTC_USDT-1h.csv."""
+    found = _PAIR.search(name)
+    return f"{found[1]}{found[2]}".upper() if found else None
 
 
 def normalise(
@@ -144,7 +246,8 @@ def normalise(
         raise PriceFileError("has no rows", file=path)
     kind, values = found
     rows = np.arange(len(frame)) + raw.first_line
-    said = [f"{theirs} read as {ours}" for ours, theirs in columns.items() if theirs != ours and raw.header]
+    said = list(raw.said)
+    said += [f"{theirs} read as {ours}" for ours, theirs in columns.items() if theirs != ours and raw.header]
     unreadable: list[Defect] = []
     times, how, bad = _times(renamed["ts"], stated.time_zone)
     said += how
@@ -198,37 +301,54 @@ def _times(column: pd.Series, zone: str) -> tuple[pd.Series, list[str], np.ndarr
     """Return times in UTC (NaT where unreadable), how they were read, and which are no times."""
     if pd.api.types.is_datetime64_any_dtype(column):
         aware = getattr(column.dt, "tz", None) is not None
-        times = column.dt.tz_convert("UTC") if aware else _localised(column, zone)
-        return times.dt.as_unit("ns"), [] if aware else [_zoneless(zone)], times.isna().to_numpy()
+        times = _known(column.dt.tz_convert("UTC") if aware else _localised(column, zone))
+        return times, [] if aware else [_zoneless(zone)], times.isna().to_numpy()
     numbers = pd.to_numeric(column, errors="coerce")
-    numeric = numbers.notna()
-    if numeric.mean() > 0.5:
-        size = numbers.abs()
-        times = pd.Series(pd.NaT, index=column.index, dtype="datetime64[ns, UTC]")
-        units = []
-        for unit, low, high in _UNITS:
-            mine = (size >= low) & (size < high)
-            if mine.any():
-                # Whole numbers stay whole; only seconds with a fraction pass through a double.
-                whole = (numbers[mine] % 1 == 0).all()
-                exact = numbers[mine].astype(np.int64) if whole else numbers[mine]
-                times[mine] = pd.to_datetime(exact, unit=unit, utc=True).dt.as_unit("ns")
-                units.append((unit, int(mine.sum())))
-        how = units[0][0] if len(units) == 1 else ", ".join(f"{unit} in {count} rows" for unit, count in units)
-        return times, [f"times in {how} since 1970"] if units else [], times.isna().to_numpy()
-    text = column.astype(str).str.strip()
-    with_zone = text.str.contains(r"(?:Z|[+-]\d\d:?\d\d)$", regex=True)
-    times = pd.to_datetime(text.where(with_zone), utc=True, errors="coerce", format="ISO8601").dt.as_unit("ns")
-    said = []
-    if not with_zone.all():
-        plain = pd.to_datetime(text.where(~with_zone & ~numeric), errors="coerce", format="ISO8601")
-        local = _localised(plain, zone).dt.as_unit("ns")
-        times = times.where(with_zone, local)
-        said.append(_zoneless(zone))
-    offsets = text[with_zone].str.extract(r"(Z|[+-]\d\d:?\d\d)$")[0].unique()
-    if len([o for o in offsets if o not in ("Z", "+00:00", "+0000")]):
-        said.append(f"times with offsets {', '.join(map(str, offsets[:4]))}, converted to UTC")
+    if numbers.notna().mean() > 0.5:
+        times, said = _counted(numbers)
+    else:
+        times, said = _written(column.where(numbers.isna()).astype(str).str.strip(), zone)
     return times, said, times.isna().to_numpy()
+
+
+def _counted(numbers: pd.Series) -> tuple[pd.Series, list[str]]:
+    """Return times that are numbers since 1970, each in the unit of its size, and how they were read."""
+    times, size = pd.Series(pd.NaT, index=numbers.index, dtype="datetime64[ns, UTC]"), numbers.abs()
+    units = []
+    for unit, low, high in _UNITS:
+        mine = (size >= low) & (size < high)
+        if mine.any():
+            # Whole numbers stay whole; only seconds with a fraction pass through a double.
+            whole = (numbers[mine] % 1 == 0).all()
+            exact = numbers[mine].astype(np.int64) if whole else numbers[mine]
+            times[mine] = pd.to_datetime(exact, unit=unit, utc=True).dt.as_unit("ns")
+            units.append((unit, int(mine.sum())))
+    how = units[0][0] if len(units) == 1 else ", ".join(f"{unit} in {count} rows" for unit, count in units)
+    return times, [f"times in {how} since 1970"] if units else []
+
+
+def _written(text: pd.Series, zone: str) -> tuple[pd.Series, list[str]]:
+    """Return times that are text in UTC, and how they were read."""
+    offset = text.str.extract(_OFFSET)[0]
+    with_zone, said = offset.notna(), []
+    plain = text.str.replace(r" ?UTC$", "Z", regex=True)
+    aware = pd.to_datetime(plain.where(with_zone), utc=True, errors="coerce", format="ISO8601")
+    times = _known(aware)
+    if not with_zone.all():
+        local = pd.to_datetime(text.where(~with_zone), errors="coerce", format="ISO8601")
+        times = times.where(with_zone, _known(_localised(local, zone)))
+        if local.notna().any():
+            said.append(_zoneless(zone))
+    offsets = [one for one in offset.dropna().unique() if one.strip() not in ("Z", "UTC", "+00:00", "+0000", "+00")]
+    if offsets:
+        said.append(f"times with offsets {', '.join(offsets[:4])}, converted to UTC")
+    return times, said
+
+
+def _known(times: pd.Series) -> pd.Series:
+    """Return times in nanoseconds, NaT for those beyond the years of market data."""
+    inside = (times.dt.year >= _YEARS[0]) & (times.dt.year < _YEARS[1])
+    return times.where(inside).dt.as_unit("ns")
 
 
 def _localised(column: pd.Series, zone: str) -> pd.Series:

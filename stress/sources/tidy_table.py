@@ -1,6 +1,6 @@
 """Tables with a header: ts, symbol, venue and the columns of one kind, under any of their usual names.
 
-Shapes    CSV, Parquet, JSON records; one row per time and series.
+Shapes    CSV, Parquet, JSON records or columns; one row per time and series.
 Columns   as in ALIASES; case, blanks and underscores do not matter. `symbol` may be left out (file name, --symbol).
 Times     seconds to nanoseconds since 1970, ISO 8601, or Parquet timestamps.
 Limits    columns of no kind are passed over and named in the report.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from stress.observations import Observations, RawTable, Reading, normalise
+from stress.observations import Observations, RawTable, Reading, normalise, pair_in
 
 ALIASES = {
     "ts": (
@@ -24,9 +24,12 @@ ALIASES = {
         "calctime",
         "fundingtime",
         "blocktime",
+        "startedat",
+        "effectiveat",
+        "t",
     ),
     "venue": ("venue", "exchange", "source"),
-    "symbol": ("symbol", "market", "contract", "pair", "instrument", "ticker", "coin", "asset"),
+    "symbol": ("symbol", "market", "contract", "pair", "instrument", "ticker", "coin", "asset", "s", "key"),
     "open": ("open", "openprice", "o"),
     "high": ("high", "highprice", "h"),
     "low": ("low", "lowprice", "l"),
@@ -41,9 +44,6 @@ ALIASES = {
     "oi_high": ("oihigh",),
     "oi_low": ("oilow",),
 }
-_PAIR = re.compile(
-    r"(?:^|[^A-Za-z0-9])(?=[A-Za-z0-9]*[A-Za-z])([A-Za-z0-9]{2,}(?:USDT|USDC|USD))(?=[^A-Za-z0-9]|$)", re.I
-)
 
 
 def _plain(name: str) -> str:
@@ -51,8 +51,9 @@ def _plain(name: str) -> str:
 
 
 def _columns(names: list[str]) -> dict[str, str]:
-    """Return our names -> the file's; of two columns for one name the earlier alias wins."""
-    plain = {_plain(name): name for name in reversed(names)}
+    """Return our names -> the file's; of two columns for one name the earlier alias wins, and t before T."""
+    ordered = sorted(reversed(names), key=lambda name: name == _plain(name))
+    plain = {_plain(name): name for name in ordered}
     found = {ours: plain[alias] for ours, known in ALIASES.items() for alias in reversed(known) if alias in plain}
     levels = {name: name for name in names if re.fullmatch(r"(bid|ask)_[0-9.]+bps_usd", name)}
     return {**found, **levels}
@@ -63,8 +64,7 @@ def _recognises(raw: RawTable) -> bool:
 
 
 def _read(raw: RawTable, stated: Reading) -> Observations:
-    name = _PAIR.search(raw.file.name)
-    return normalise(raw, "tidy table", _columns(list(raw.frame.columns)), stated, name and name[1].upper())
+    return normalise(raw, "tidy table", _columns(list(raw.frame.columns)), stated, pair_in(raw.file.name))
 
 
 SOURCE = ("tidy table", 9, _recognises, _read)

@@ -228,6 +228,7 @@ def test_a_study_may_name_markets_as_the_venue_does(tmp_path):
         (("openPerpetualPositions", "BTC-USD", "entryPrice"), "", "openPerpetualPositions.BTC-USD.entryPrice", "finite"),
         (("openPerpetualPositions", "ETX-USD"), owned("1", "LONG", "1", "0"), "openPerpetualPositions.ETX-USD", "ETH"),
         (("assetPositions", "DOGE"), {"size": "1", "side": "LONG"}, "assetPositions.DOGE", "is USDC"),
+        (("openPerpetualPositions", "BTC-USD", "status"), "CLOSED", "openPerpetualPositions.BTC-USD.status", "is OPEN"),
         (("equity",), "4900", "equity", "here 4800"),
         (("address",), 7, "address", "text"),
     ],
@@ -254,9 +255,23 @@ def test_other_markets_of_dydx_stay_as_cash_at_the_oracle_price(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("data", "key"),
+    [
+        ([{"user": "0xA", **EXAMPLE}, {"user": "0xa", **EXAMPLE}], "[1].user"),
+        ([{"subaccounts": [POOL, CHILD]}, {"subaccount": POOL}], "[1].subaccount.subaccountNumber"),
+    ],
+)
+def test_an_account_that_a_file_gives_twice_is_refused(tmp_path, data, key):
+    with pytest.raises(BookError, match="account of one response only") as raised:
+        read(written(tmp_path, data))
+    assert raised.value.key == key
+
+
+@pytest.mark.parametrize(
     ("text", "fields", "message"),
     [
-        ("{", {}, "exactly one of"),
+        ("{", {}, "is a JSON document"),
+        ("{}", {}, "exactly one of"),
         ('{"openPerpetualPositions": ', {}, "is a JSON document"),
         ('{"crossMarginSummary": 1, "crossMarginSummary": 2}', {}, "occurs once"),
         ('{"crossMarginSummary": 1, "openPerpetualPositions": 2}', {}, "hyperliquid and dydx"),

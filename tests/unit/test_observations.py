@@ -1,6 +1,8 @@
 """Every shape of file, every defect, every repair: planted one at a time and found by name and line."""
 
+import gzip
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +114,104 @@ def test_every_shape_holds_the_same_bars(tmp_path, shape, source):
     np.testing.assert_allclose(seen.table["close"], expected["close"], rtol=1e-9)
     assert find(seen) == []
     assert len(read_prices(file).table) == HOURS
+
+
+def as_text(table, separator=",", head="", ts=None):
+    ts = table["ts"].dt.strftime("%Y-%m-%d %H:%M:%S") if ts is None else ts(table["ts"])
+    return head + table.assign(ts=ts).to_csv(index=False, sep=separator)
+
+
+def candles(table):
+    """A venue's candles: close time T before open time t, prices as text."""
+    keys = dict(zip("ohlcv", ("open", "high", "low", "close", "volume"), strict=True))
+    return [
+        {"T": row[0] + 3599999, "s": "BTC", "t": row[0], **{key: str(getattr(bar, name)) for key, name in keys.items()}}
+        for row, bar in zip(rows_of(table), table.itertuples(), strict=True)
+    ]
+
+
+OTHERS = {
+    "semicolons.csv": lambda t: as_text(t, ";"),
+    "tabs.csv": lambda t: as_text(t, "\t"),
+    "vendor's line.csv": lambda t: as_text(t, head="https://a-vendor.example\n"),
+    "carriage returns.csv": lambda t: as_text(t).replace("\n", "\r\n").rstrip(),
+    "order.csv": lambda t: as_text(t[["close", "symbol", "low", "ts", "volume", "high", "open"]]),
+    "UTC in words.csv": lambda t: as_text(t, ts=lambda ts: ts.dt.strftime("%Y-%m-%d %H:%M:%S UTC")),
+    "short offsets.csv": lambda t: as_text(t, ts=lambda ts: ts.dt.tz_convert("Asia/Tokyo").dt.strftime("%Y-%m-%d %H:%M:%S+09")),
+    "zones mixed.csv": lambda t: as_text(t, ts=lambda ts: [
+        at.tz_convert("Asia/Tokyo" if i % 2 else "America/New_York").isoformat() for i, at in enumerate(ts)]),
+    "nanoseconds.csv": lambda t: as_text(t, ts=lambda ts: ts.dt.as_unit("ns").astype("int64")),
+    "BTC_USDT-1h-named.csv": lambda t: as_text(t.drop(columns="symbol")),
+    "mark_btc-usdc.csv": lambda t: as_text(t.drop(columns="symbol")),
+    "columns.json": lambda t: t.assign(ts=t["ts"].astype(str)).to_json(),
+    "lines.jsonl": lambda t: t.to_json(orient="records", lines=True, date_format="iso"),
+    "an answer.json": lambda t: json.dumps({"candles": json.loads(t.rename(columns={"ts": "startedAt", "symbol": "ticker"})
+                                                                  .to_json(orient="records", date_format="iso"))}),
+    "candles.json": lambda t: json.dumps(candles(t)),
+    "BTC_USDT-klines.json": lambda t: json.dumps([[*row, row[0] + 3599999, "1", 2, "1", "1", "0"] for row in rows_of(t)]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_shapes_that_are_about_hold_the_same_bars(tmp_path, name):
+    file = tmp_path / name
+    file.write_text(OTHERS[name](bars()), encoding="utf-8", newline="")
+    seen = read(file)
+    assert market_of(seen.table["symbol"].iloc[0]) == "BTC"
+    assert (seen.table["ts"].to_numpy() == bars()["ts"].to_numpy()).all()
+    np.testing.assert_allclose(seen.table["close"], bars()["close"], rtol=1e-9)
+    assert find(seen) == []
+    assert len(read_prices(file).table) == HOURS
+
+
+@pytest.mark.parametrize("index", [["ts"], ["symbol", "ts"], None])
+def test_an_index_of_times_is_a_column(tmp_path, index):
+    file = tmp_path / "BTC-USD.parquet"
+    table = bars().set_index(index or "ts")
+    (table if index else table.rename_axis(None)).to_parquet(file)
+    seen = read(file)
+    assert find(seen) == []
+    assert (seen.table["ts"].to_numpy() == bars()["ts"].to_numpy()).all()
+
+
+@pytest.mark.parametrize(
+    "form", ["%Y%m%d", "%Y%m%d%H", "%Y%m%d%H%M", "%Y%m%d%H%M%S", "%d/%m/%Y %H:%M", "3024-%m-%dT%H:%M"]
+)
+def test_a_date_in_another_form_is_no_time_and_never_read_as_seconds(tmp_path, form):
+    file = tidy(tmp_path, bars().assign(ts=bars()["ts"].dt.strftime(form)))
+    found = names(file)
+    assert found["unreadable"].count == HOURS
+    assert found["unreadable"].rule == "is not a time"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.csv", "\n\n", "is empty"),
+        ("a.csv", "ts,symbol,high,low,close\n1736121600,BTC,2,1,1,9\n", "every row has 5 cells"),
+        ("a.csv", "ts,symbol,high,low,close\n1736121600,BTC,2,1,1\n1736125200,BTC,2,1,1,9\n", r"a\.csv:3.*6 cells"),
+        ("a.csv.gz", "ts", "Not a gzipped file"),
+        ("a.json", "{}", "empty"),
+        ("a.json", "[[1736121600000,1,2,1,1,9],[1736125200000,1]]", r"a\.json:2.*2 cells"),
+        ("a.json", '[{"ts": 1}, [1]]', "every entry is a row, or every entry is a record"),
+        ("a.json", '{"ts": [1, 2], "close": [1]}', "is not a JSON table"),
+        ("a.json", '{"code": 0, "data": [[1, 2]]}', "save the list alone"),
+        ("a.jsonl", '{"ts": 1}\n{"ts": ', r"a\.jsonl:2"),
+    ],
+)
+def test_what_is_no_table_is_refused_in_words(tmp_path, name, content, words):
+    file = tmp_path / name
+    file.write_text(content, encoding="utf-8")
+    with pytest.raises(PriceFileError) as refused:
+        read(file)
+    assert re.search(words, str(refused.value), re.DOTALL), str(refused.value)
+
+
+def test_a_gzipped_file_that_ends_early_is_refused(tmp_path):
+    file = tmp_path / "a.csv.gz"
+    file.write_bytes(gzip.compress(as_text(bars()).encode())[:-30])
+    with pytest.raises(PriceFileError, match="ended before"):
+        read(file)
 
 
 def test_rows_of_two_units_are_each_read_by_their_own_size(tmp_path):

@@ -86,9 +86,9 @@ def test_a_defect_is_named_with_line_and_column(tmp_path, old, new, line, key, m
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "not a CSV"),
+        ("", "is empty"),
         (GOOD + "a,b\n", "is not a time"),
-        (GOOD + "a,b,c,d,e,f,g,h\n", "not a CSV"),
+        (GOOD + "a,b,c,d,e,f,g,h\n", "every row has 7 cells"),
         (GOOD.splitlines()[0], "no rows"),
         ("".join(GOOD.splitlines(keepends=True)[:2]), "length of a bar"),
         (b"\xff\xfe\x00", "not a CSV"),
