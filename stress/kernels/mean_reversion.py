@@ -33,12 +33,11 @@ def fill_noise(keys, market, path, purpose, keep, sd, from_zero, out):
 @kernel
 def interpolate(knots, steps_per_knot, out):
     """Write x at every step into `out` (steps,): exact at knots, linear in between."""
-    k, rest = 0, 0
-    for t in range(len(out)):
-        out[t] = knots[k] if rest == 0 else knots[k] + (knots[k + 1] - knots[k]) * (rest / steps_per_knot)
-        rest += 1
-        if rest == steps_per_knot:
-            k, rest = k + 1, 0
+    steps, each = len(out), steps_per_knot
+    for rest in range(min(each, steps)):
+        share = rest / each
+        for k in range((steps - rest + each - 1) // each):
+            out[k * each + rest] = knots[k] if rest == 0 else knots[k] + (knots[k + 1] - knots[k]) * share
 
 
 def knot_grid(steps: int, step: float, seconds: float) -> tuple[int, int]:

@@ -9,7 +9,7 @@ Counter    (market id << 32 | step group, path, purpose, sub-level). A step grou
 Uniforms   u = ((x >> 11) + 1/2) 2^-53, in (0, 1): doubles round the last half of the upper values to
            even, and the very last one would be 1, so it is held at 1 - 2^-53.
 Normals    inverse CDF (Wichura 1988, algorithm AS 241, PPND16): one uniform gives one normal, so that a
-           number keeps its address whatever is done with its neighbours.
+           number keeps its address whatever is done with its neighbours. No library function is called.
 
 The functions without an underscore may also be called from Python: published answers are checked there.
 Nothing here may change: stored runs and golden values depend on every line.
@@ -22,6 +22,7 @@ import math
 
 import numpy as np
 
+from stress.kernels.elementary import logarithm
 from stress.kernels.jit import entry, inlined, kernel
 
 # Third counter word, as uint64: a Python int would make numba compile every caller anew for its value.
@@ -180,7 +181,7 @@ def _far_tail(r):
 @kernel
 def _tail(u):
     """AS 241 for |u - 1/2| > 0.425."""
-    r = math.sqrt(-math.log(min(u, 1.0 - u)))
+    r = math.sqrt(-logarithm(min(u, 1.0 - u)))
     z = _near_tail(r) if r <= 5.0 else _far_tail(r)
     return z if u > 0.5 else -z
 
@@ -258,17 +259,21 @@ def fill_long_line(keys, market, path, purpose, sub_level, out, work):
         work[waiting] = i
         waiting += 1 if out[i] > 2.0 else 0
     r = work[waiting:]  # their roots of logarithms follow the list: the tails of a long line are a sixth of it
-    if waiting > len(r):
+    far = 0
+    if waiting <= len(r):
+        for k in range(waiting):
+            r[k] = out[np.int64(work[k])]
+        for k in range(waiting):
+            u = r[k] / _WAITS
+            r[k] = math.sqrt(-logarithm(min(u, 1.0 - u)))
+            far += 1 if r[k] > 5.0 else 0
+    if far > 0 or waiting > len(r):  # once in 1e11 numbers, or where the list leaves no room
         for k in range(waiting):
             i = np.int64(work[k])
             out[i] = _tail(out[i] / _WAITS)
         return
     for k in range(waiting):
-        u = out[np.int64(work[k])] / _WAITS
-        r[k] = -math.log(min(u, 1.0 - u))
-    for k in range(waiting):
-        r[k] = math.sqrt(r[k])
+        r[k] = _near_tail(r[k])
     for k in range(waiting):
         i = np.int64(work[k])
-        z = _near_tail(r[k]) if r[k] <= 5.0 else _far_tail(r[k])
-        out[i] = z if out[i] > 0.5 * _WAITS else -z
+        out[i] = r[k] if out[i] > 0.5 * _WAITS else -r[k]

@@ -181,6 +181,7 @@ class Terms(NamedTuple):
     ids: np.ndarray  # (m,) uint64, permanent ids of the selected markets
     prices: np.ndarray  # (m,) USD
     clock: np.ndarray  # (S + 1,) int64, hour of each step
+    starts: np.ndarray  # (hours + 1,) int64, first point of each hour, then S + 1
     step: float
     steps_per_knot: int
     knots: int
@@ -217,7 +218,7 @@ def _scratch(terms: Terms) -> Scratch:
 @entry
 def _generate(keys, terms, scratch, first_path, world, depths, premiums, regime):
     """Fill the arrays of a block, (P, S + 1, m) and (P, S + 1)."""
-    paths, points, markets = world.shape
+    paths, _, markets = world.shape
     state, slow, scale, jump, travelled, shocks, knots, noise = scratch
     for p in range(paths):
         path = first_path + p
@@ -231,22 +232,22 @@ def _generate(keys, terms, scratch, first_path, world, depths, premiums, regime)
             world[p, 0, i] = terms.prices[i]
         seasonality.walk(keys, path, terms.season, slow, scale)
         diffusion.walk(
-            keys, path, terms.diffusion, terms.clock, terms.step, state, scale, jump, shocks, noise, world[p]
+            keys, path, terms.diffusion, terms.starts, terms.step, state, scale, jump, shocks, noise, world[p]
         )
         if terms.wick.active:
             if not terms.jump.active:
                 travelled[:] = 0.0
             wicks.walk(keys, path, terms.wick, terms.ids, terms.clock, terms.step, state, scale, world[p], travelled)
         depth.walk(
-            keys, path, terms.depth, terms.ids, terms.clock, terms.steps_per_knot, state, slow, travelled, knots, noise,
+            keys, path, terms.depth, terms.ids, terms.starts, terms.steps_per_knot, state, slow, travelled, knots, noise,
             depths[p],
         )  # fmt: skip
         premium.walk(
-            keys, path, terms.premium, terms.ids, terms.clock, terms.steps_per_knot, state, jump, knots, noise,
+            keys, path, terms.premium, terms.ids, terms.starts, terms.steps_per_knot, state, jump, knots, noise,
             premiums[p],
         )  # fmt: skip
-        for t in range(points):
-            regime[p, t] = state[terms.clock[t]]
+        for hour in range(len(terms.starts) - 1):
+            regime[p, terms.starts[hour] : terms.starts[hour + 1]] = state[hour]
 
 
 @dataclass(frozen=True)
@@ -308,7 +309,7 @@ class PathSource:
         if isinstance(self.terms, ResampledTerms):
             return _resampled(self.keys, self.terms, first_path, count)
         shape = (count, self.steps + 1, len(self.markets))
-        world, depths, premiums = np.empty(shape), np.empty(shape), np.empty(shape)
+        world, depths, premiums = np.empty((3, *shape))  # of one piece: large enough for large pages of memory
         regime = np.empty(shape[:2], np.int8)
         _generate(self.keys, self.terms, _scratch(self.terms), first_path, world, depths, premiums, regime)
         block = PathBlock(
@@ -534,6 +535,8 @@ def _terms(
     except ValueError as infinite:
         raise StudyError(str(infinite), key="axes.volatility", value=axes.volatility) from None
     steps_per_knot, knots = knot_grid(steps, step, KNOT_SECONDS)
+    # 1e-9: an hour boundary must not fall into the hour before by rounding of t x step.
+    clock = np.floor(np.arange(steps + 1) * (step / regimes.HOUR) + 1e-9).astype(np.int64)
     return Terms(
         regime=regimes.build(chain, None if scenario.start == STATIONARY else scenario.start, scenario.held),
         volatility=volatility.build(model.volatility, regimes.HOUR),
@@ -561,8 +564,8 @@ def _terms(
         premium=premium.build(model.premium, chain.states, step, steps_per_knot),
         ids=ids[selected],
         prices=prices,
-        # 1e-9: an hour boundary must not fall into the hour before by rounding of t x step.
-        clock=np.floor(np.arange(steps + 1) * (step / regimes.HOUR) + 1e-9).astype(np.int64),
+        clock=clock,
+        starts=np.searchsorted(clock, np.arange(clock[-1] + 2)),
         step=step,
         steps_per_knot=steps_per_knot,
         knots=knots,

@@ -16,12 +16,12 @@ Cannot       empty one side only, react to this venue's own liquidations (that i
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from stress.kernels.elementary import exponential
 from stress.kernels.jit import kernel
 from stress.kernels.mean_reversion import fill_noise, interpolate, kept
 from stress.kernels.rng import DEPTH
@@ -78,31 +78,33 @@ def build(
 
 
 @kernel
-def walk(keys, path, terms, ids, clock, steps_per_knot, regime, slow, travelled, knots, noise, out):
+def walk(keys, path, terms, ids, starts, steps_per_knot, regime, slow, travelled, knots, noise, out):
     """Write depth in base units into `out` (S + 1, m); slow (hours,) is ln volatility.
 
-    knots and noise (S + 1,) are work space.
+    starts (hours + 1,): first point of each hour, then S + 1; knots and noise (S + 1,) are work space.
     """
-    noise[:] = 0.0
-    if terms.sd == 0.0 and terms.phi == 0.0 and terms.jump_sensitivity == 0.0:  # moves with the regime alone
-        for i in range(len(ids)):
-            hour, depth = -1, 0.0
-            for t in range(len(out)):
-                if clock[t] != hour:
-                    hour = clock[t]
-                    depth = terms.base[i] * max(math.exp(terms.multiple[regime[hour]]), terms.floor)
-                out[t, i] = depth
-        return
+    moves = terms.sd > 0.0 or terms.jump_sensitivity > 0.0  # within an hour
     for i in range(len(ids)):
+        noise[:] = 0.0
         if terms.sd > 0.0:
             fill_noise(keys, ids[i], path, DEPTH, terms.keep_knot, terms.sd, False, knots)
             interpolate(knots, steps_per_knot, noise)
-        hit = 0.0
-        for t in range(len(out)):
-            if t > 0:
+        if terms.jump_sensitivity > 0.0:
+            hit = 0.0
+            for t in range(1, len(out)):
                 hit = terms.keep * hit + terms.jump_sensitivity * travelled[t - 1, i]
-            x = terms.multiple[regime[clock[t]]] - terms.phi * slow[clock[t]] - hit + noise[t]
-            out[t, i] = terms.base[i] * max(math.exp(x), terms.floor)
+                noise[t] -= hit
+        base, floor = terms.base[i], terms.floor
+        for hour in range(len(starts) - 1):
+            level = terms.multiple[regime[hour]] - terms.phi * slow[hour]
+            here = noise[starts[hour] : starts[hour + 1]]
+            if not moves:
+                here[:] = base * max(exponential(level), floor)
+                continue
+            for t in range(len(here)):
+                here[t] = base * max(exponential(level + here[t]), floor)
+        for t in range(len(out)):
+            out[t, i] = noise[t]
 
 
 def fit_elasticity(log_depth: np.ndarray, log_volatility: np.ndarray, weight: np.ndarray) -> tuple[float, np.ndarray]:

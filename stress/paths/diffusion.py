@@ -22,6 +22,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from stress.kernels.elementary import exponential
 from stress.kernels.jit import kernel
 from stress.kernels.rng import DIFFUSION, NO_LEVEL, fill_long_line
 
@@ -109,39 +110,42 @@ def build(
 
 
 @kernel
-def walk(keys, path, terms, clock, step, regime, slow, jumps, shocks, work, world):
+def walk(keys, path, terms, starts, step, regime, slow, jumps, shocks, work, world):
     """Extend `world` (S + 1, m) from its row 0.
 
-    clock (S + 1,): hour of each step; regime, slow (hours,); jumps (S, m): log jumps of each step;
+    starts (hours + 1,): first point of each hour, then S + 1; regime, slow (hours,); jumps (S, m): log jumps of each step;
     shocks (k, S), work (S + 1,): work space. Each loop over steps does one thing, most of them several steps at once.
     """
-    steps = len(world) - 1
+    steps, hours = len(world) - 1, len(starts) - 1
     root = math.sqrt(step)
     for k in range(len(terms.ids)):
         fill_long_line(keys, terms.ids[k], path, DIFFUSION, NO_LEVEL, shocks[k], work)
     for i in range(len(terms.selected)):
-        x, begin = 0.0, 0
-        while begin < steps:
-            hour = clock[begin]
-            end = begin + 1
-            while end < steps and clock[end] == hour:
-                end += 1
-            state = regime[hour]
-            sigma = terms.sigma[state, i] * math.exp(slow[hour])
-            spread = sigma * root
-            move = (terms.drift[state, i] - 0.5 * sigma * sigma) * step
-            loading = terms.loading[state, i]
-            for t in range(begin, end):
-                work[t] = loading[0] * shocks[0, t]
+        hour = 0
+        while hour < hours:
+            state, first = regime[hour], starts[hour]
+            while hour < hours and regime[hour] == state:
+                hour += 1
+            end = min(starts[hour], steps)
+            mixed, normals, loading = work[first:end], shocks[0, first:end], terms.loading[state, i, 0]
+            for t in range(len(mixed)):
+                mixed[t] = loading * normals[t]
             for k in range(1, terms.selected[i] + 1):
-                for t in range(begin, end):
-                    work[t] += loading[k] * shocks[k, t]
-            for t in range(begin, end):
+                normals, loading = shocks[k, first:end], terms.loading[state, i, k]
+                for t in range(len(mixed)):
+                    mixed[t] += loading * normals[t]
+        x = 0.0
+        for hour in range(hours):
+            sigma = terms.sigma[regime[hour], i] * math.exp(slow[hour])
+            spread = sigma * root
+            move = (terms.drift[regime[hour], i] - 0.5 * sigma * sigma) * step
+            for t in range(starts[hour], min(starts[hour + 1], steps)):
                 x += move + spread * work[t] + jumps[t, i]
                 work[t] = x
-            begin = end
         for t in range(steps):
-            world[t + 1, i] = world[0, i] * math.exp(work[t])
+            work[t] = world[0, i] * exponential(work[t])
+        for t in range(steps):
+            world[t + 1, i] = work[t]
 
 
 def bipower(returns: np.ndarray) -> np.ndarray:

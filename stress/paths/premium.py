@@ -68,20 +68,27 @@ def build(parameters: Premium | None, states: Mapping[str, object], step: float,
 
 
 @kernel
-def walk(keys, path, terms, ids, clock, steps_per_knot, regime, jumps, knots, noise, out):
-    """Write the premium into `out` (S + 1, m); jumps (S, m) log points; knots, noise (S + 1,) are work space."""
+def walk(keys, path, terms, ids, starts, steps_per_knot, regime, jumps, knots, noise, out):
+    """Write the premium into `out` (S + 1, m).
+
+    starts (hours + 1,): first point of each hour, then S + 1; jumps (S, m) log points; knots, noise (S + 1,) are work space.
+    """
     if not terms.active:
         out[:] = 0.0
         return
     at_mean = np.isnan(terms.start)
+    level = terms.mean[regime[0]] if at_mean else terms.start
+    out[0] = level
+    for hour in range(len(starts) - 1):
+        mean = terms.mean[regime[hour]]
+        for t in range(starts[hour] + 1, min(starts[hour + 1], len(out) - 1) + 1):
+            level = mean + terms.keep * (level - mean)
+            out[t] = level
     for i in range(len(ids)):
         fill_noise(keys, ids[i], path, PREMIUM, terms.keep_knot, terms.sd, not at_mean, knots)
         interpolate(knots, steps_per_knot, noise)
-        level = terms.mean[regime[0]] if at_mean else terms.start
         overshoot = 0.0
         for t in range(len(out)):
             if t > 0:
-                mean = terms.mean[regime[clock[t - 1]]]
-                level = mean + terms.keep * (level - mean)
                 overshoot = terms.keep_jump * overshoot + terms.jump_response * jumps[t - 1, i]
-            out[t, i] = level + noise[t] + overshoot
+            out[t, i] += noise[t] + overshoot

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 
 from stress.kernels import rng
 
@@ -110,3 +110,16 @@ def test_a_long_line_holds_the_numbers_of_a_short_one():
             rng.fill_normals(keys, np.uint64(9), path, rng.DIFFUSION, 0, short)
             rng.fill_long_line(keys, np.uint64(9), path, rng.DIFFUSION, 0, long, work)
             assert long.tobytes() == short.tobytes()
+
+
+def test_moments_and_tails_of_a_million_normals():
+    keys = rng.round_keys(11, 12)
+    count = 2**20
+    line, work = np.empty(count), np.empty(count + 1)
+    rng.fill_long_line(keys, np.uint64(9), 0, rng.DIFFUSION, 0, line, work)
+    for power, moment, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
+        assert abs((line**power).mean() - moment) < 4 * math.sqrt(variance / count)
+    for bound in (1.0, 1.4395, 1.645, 3.0, 4.0):  # 1.4395: where the formula of the tails begins
+        for side in (line, -line):
+            expected = count * ndtr(-bound)
+            assert abs((side > bound).sum() - expected) < 4 * math.sqrt(expected)
