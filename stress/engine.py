@@ -1329,6 +1329,7 @@ def _open_audit(venue: np.ndarray, markets: np.ndarray, accounts: np.ndarray, ro
     markets["size_unit"] = np.where(contracts > 0.0, contracts, 1.0) * AUDIT_RESOLUTION
     rows["booked_size"] = np.floor(rows["size"] / markets["size_unit"][rows["market"]] + 0.5)
     np.add.at(markets["net_units"], rows["market"], rows["booked_size"])
+    np.add.at(markets["short_units"], rows["market"], np.minimum(rows["booked_size"], 0))
 
 
 def _unknown_opening(count: int) -> np.ndarray:

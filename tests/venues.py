@@ -9,6 +9,7 @@ import numpy as np
 from stress import engine
 from stress.accounts import Book
 from stress.config import Protocol
+from stress.kernels.ledger import equity
 from stress.kernels.venue import COUNTERPARTIES, HOLDERS, PathBlock
 
 SOURCES = [{"of": "all values", "text": "a test", "date": "2026-11-22"}]
@@ -129,6 +130,12 @@ def account_cash(venue) -> dict[str, float]:
     cash = venue.accounts["cash"]
     named = {f"A{a}": float(cash[a]) for a in range(venue.traders)}
     return named | {name: float(cash[venue.traders + k]) for k, name in enumerate(COUNTERPARTIES)}
+
+
+def account_equity(venue) -> dict[str, float]:
+    """Equity at the marks by account, named as in `account_cash`; in interpreted tests only."""
+    named = [f"A{a}" for a in range(venue.traders)] + list(COUNTERPARTIES)
+    return {name: float(equity(venue, a)) for a, name in enumerate(named)}
 
 
 def row_of(venue, name: str, market: int = 0) -> tuple[float, float]:

@@ -64,7 +64,8 @@ def is_inside(v, b):
         market = v.markets[m]
         if not (market["box_low"][b] <= market["mark"] <= market["box_high"][b]):
             return False
-        if not (market["box_net_low"][b] <= market["net_mark"] <= market["box_net_high"][b]):
+        short = market["net_mark"] + market["funding_kept"]
+        if not (market["box_net_low"][b] <= market["net_mark"] and short <= market["box_net_high"][b]):
             return False
     return True
 
@@ -77,7 +78,7 @@ def lay_box(v, b, t):
         for m in range(v.markets.shape[0]):
             market = v.markets[m]
             reach = share * (market["box_high"][b - 1] - market["box_low"][b - 1])
-            set_range(v, m, b, market["mark"] - reach, market["mark"] + reach, market["mark"] - market["net_mark"])
+            set_range(v, m, b, market["mark"] - reach, market["mark"] + reach)
             stay_within(v, m, b)
         return
     first = max(0, t // WINDOW - 1)
@@ -94,8 +95,7 @@ def lay_box(v, b, t):
         low = min(low * min(1.0, gap), mark)
         high = max(high * max(1.0, gap), mark)
         slack = SLACK * (high - low) + FLOOR * mark
-        accrued = mark - market["net_mark"]
-        set_range(v, m, b, low - slack, high + slack, accrued)
+        set_range(v, m, b, low - slack, high + slack)
         if b > 0:
             stay_within(v, m, b)
 
@@ -111,10 +111,12 @@ def stay_within(v, m, b):
 
 
 @inlined
-def set_range(v, m, b, low, high, accrued):
-    """Set box b of market m: a range of marks, and that of marks less funding accrued."""
-    v.markets[m]["box_low"][b], v.markets[m]["box_high"][b] = low, high
-    v.markets[m]["box_net_low"][b], v.markets[m]["box_net_high"][b] = low - accrued, high - accrued
+def set_range(v, m, b, low, high):
+    """Set box b of market m: a range of marks, and of marks less funding the lowest of a long, the highest of a short."""
+    market = v.markets[m]
+    accrued = market["mark"] - market["net_mark"]
+    market["box_low"][b], market["box_high"][b] = low, high
+    market["box_net_low"][b], market["box_net_high"][b] = low - accrued, high - (accrued - market["funding_kept"])
 
 
 @inlined
@@ -165,7 +167,9 @@ def rank(v, t, ceiling, clear, pending):
         for k in range(BOXES):
             v.opening[m]["ladder"][k] = LADDER[k] * half
             mark = v.opening[m]["mark"]
-            set_range(v, m, k, mark - LADDER[k] * half, mark + LADDER[k] * half, 0.0)
+            market = v.markets[m]
+            market["box_low"][k] = market["box_net_low"][k] = mark - LADDER[k] * half  # nothing has accrued
+            market["box_high"][k] = market["box_net_high"][k] = mark + LADDER[k] * half
     for a in range(v.traders):
         safe = 0
         if v.accounts[a]["changed"] == 0 and not pending(v, a):
@@ -281,7 +285,8 @@ def _world_inside(v):
         market = v.markets[m]
         if not (market["box_low"][0] <= market["world"] <= market["box_high"][0]):
             return False
-        if not (market["box_net_low"][0] <= market["world"] - market["funding_index"] <= market["box_net_high"][0]):
+        net = market["world"] - market["funding_index"]
+        if not (market["box_net_low"][0] <= net and net + market["funding_kept"] <= market["box_net_high"][0]):
             return False
     return True
 

@@ -6,6 +6,8 @@ A rate is USD per USD of position at the oracle price, + = longs pay. Legend: m 
 from __future__ import annotations
 
 from stress.kernels.jit import inlined, kernel
+from stress.kernels.ledger import counterparty_row, open_interest, touch
+from stress.kernels.venue import MARKET_MAKERS, OUTSIDE_BOOK, POOL
 
 YEAR = 365.0 * 86_400.0
 
@@ -29,6 +31,23 @@ def pay(v, m, t, amount):
     """Let longs pay `amount` (USD per base unit, signed) to shorts."""
     v.markets[m]["funding_index"] += amount
     note_payment(v, m, t, amount)
+
+
+@kernel
+def pay_sides(v, m, by_longs, to_shorts, payee):
+    """Let longs pay `by_longs` and shorts receive `to_shorts` (USD per base unit, signed); `payee` gets the difference.
+
+    `payee` is a counterparty's offset. Every row pays or receives, the payee's own too; nothing is recorded.
+    """
+    v.markets[m]["funding_index"] += by_longs
+    kept = by_longs - to_shorts
+    if kept != 0.0:
+        long, _ = open_interest(v, m)
+        for offset in (POOL, MARKET_MAKERS, OUTSIDE_BOOK):
+            long += max(0.0, v.rows[counterparty_row(v, offset, m)]["size"])
+        v.markets[m]["funding_kept"] += kept
+        touch(v, v.traders + payee)
+        v.accounts[v.traders + payee]["cash"] += kept * long  # shorts are as many: the market nets to zero
 
 
 @kernel

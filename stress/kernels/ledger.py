@@ -17,13 +17,26 @@ LARGEST_UNITS = 2.0**62
 
 
 @inlined
+def index_of(v, m, size):
+    """Funding index of the side on which `size` lies, USD per base unit."""
+    index = v.markets[m]["funding_index"]
+    return index - v.markets[m]["funding_kept"] if size < 0.0 else index
+
+
+@inlined
+def net_value(v, m, size):
+    """Value of `size` at the mark less funding since t = 0, USD."""
+    return size * v.markets[m]["net_mark"] + min(size, 0.0) * v.markets[m]["funding_kept"]
+
+
+@inlined
 def settle_funding(v, r):
     """Move the row's accrued funding into cash: cash -= size x (index - index at last settlement)."""
-    m = v.rows[r]["market"]
-    paid = v.rows[r]["size"] * (v.markets[m]["funding_index"] - v.rows[r]["settled_index"])
+    index = index_of(v, v.rows[r]["market"], v.rows[r]["size"])
+    paid = v.rows[r]["size"] * (index - v.rows[r]["settled_index"])
     v.accounts[v.rows[r]["account"]]["cash"] -= paid
     v.rows[r]["realised"] -= paid
-    v.rows[r]["settled_index"] = v.markets[m]["funding_index"]
+    v.rows[r]["settled_index"] = index
     v.rows[r]["carry"] = v.rows[r]["entry_notional"] - v.rows[r]["size"] * v.rows[r]["settled_index"]
 
 
@@ -62,11 +75,12 @@ def trade(v, r, quantity, price):
     then opens the other side.
     """
     settle_funding(v, r)
-    a = v.rows[r]["account"]
+    a, m = v.rows[r]["account"], v.rows[r]["market"]
     touch(v, a)
+    v.markets[m]["trades"] += 1
     size = v.rows[r]["size"]
     if a == v.traders + VAULT:
-        v.markets[v.rows[r]["market"]]["vault_flow"] -= quantity * price
+        v.markets[m]["vault_flow"] -= quantity * price
     if size == 0.0 or (size > 0.0) == (quantity > 0.0):
         v.rows[r]["size"] = size + quantity
         v.rows[r]["entry_notional"] += quantity * price
@@ -82,6 +96,7 @@ def trade(v, r, quantity, price):
         rest = quantity + size
         v.rows[r]["size"] = rest
         v.rows[r]["entry_notional"] = rest * price
+    v.rows[r]["settled_index"] = index_of(v, m, v.rows[r]["size"])
     v.rows[r]["carry"] = v.rows[r]["entry_notional"] - v.rows[r]["size"] * v.rows[r]["settled_index"]
 
 
@@ -90,7 +105,7 @@ def equity(v, a):
     """Account equity at the marks, USD: cash + sum of size x (mark - funding index) - carry."""
     total = v.accounts[a]["cash"]
     for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
-        total += v.rows[r]["size"] * v.markets[v.rows[r]["market"]]["net_mark"] - v.rows[r]["carry"]
+        total += net_value(v, v.rows[r]["market"], v.rows[r]["size"]) - v.rows[r]["carry"]
     return total
 
 
@@ -99,8 +114,8 @@ def equity_at_world(v, a):
     """Account equity at world prices, USD."""
     total = v.accounts[a]["cash"]
     for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
-        m = v.rows[r]["market"]
-        total += v.rows[r]["size"] * (v.markets[m]["world"] - v.markets[m]["funding_index"]) - v.rows[r]["carry"]
+        m, size = v.rows[r]["market"], v.rows[r]["size"]
+        total += size * (v.markets[m]["world"] - index_of(v, m, size)) - v.rows[r]["carry"]
     return total
 
 
@@ -136,6 +151,7 @@ def audit(v):
                 return math.nan, math.nan
             whole = math.floor(units + 0.5)
             market["net_units"] += whole - v.rows[r]["booked_size"]
+            market["short_units"] += min(whole, 0) - min(v.rows[r]["booked_size"], 0)
             v.rows[r]["booked_size"] = whole
         units = booked / state["audit_unit"]
         if not abs(units) < LARGEST_UNITS:
@@ -148,7 +164,8 @@ def audit(v):
     worst = 0.0
     for m in range(v.markets.shape[0]):
         net = v.markets[m]["net_units"] * v.markets[m]["size_unit"]
-        unbalanced -= net * v.markets[m]["funding_index"]
+        short = v.markets[m]["short_units"] * v.markets[m]["size_unit"]
+        unbalanced -= net * v.markets[m]["funding_index"] - short * v.markets[m]["funding_kept"]
         worst = max(worst, abs(net) * v.markets[m]["mark"])
     return abs(unbalanced), worst
 
@@ -168,36 +185,24 @@ def skew(v, m):
 
 @kernel
 def open_interest(v, m):
-    """Return (long, short) open interest of all rows but pool, market makers and outside book, base units >= 0."""
-    long, short = 0.0, 0.0
-    for k in range(v.markets[m]["rows_start"], v.markets[m]["rows_end"]):
-        r = v.market_rows[k]
-        if is_user(v, v.rows[r]["account"]):
-            long += max(0.0, v.rows[r]["size"])
-            short += max(0.0, -v.rows[r]["size"])
-    return long, short
+    """Return (long, short) open interest of all rows but pool, market makers and outside book, base units >= 0.
+
+    Kept until somebody trades.
+    """
+    market = v.markets[m]
+    if market["sides_as_of"] != market["trades"] + 1:
+        long, short = 0.0, 0.0
+        for k in range(market["rows_start"], market["rows_end"]):
+            r = v.market_rows[k]
+            if is_user(v, v.rows[r]["account"]):
+                long += max(0.0, v.rows[r]["size"])
+                short += max(0.0, -v.rows[r]["size"])
+        market["long_open"], market["short_open"] = long, short
+        market["sides_as_of"] = market["trades"] + 1
+    return market["long_open"], market["short_open"]
 
 
 @inlined
 def is_user(v, a):
     """Tell whether the account is a trader's or the vault's, not one that stands for the other side of the market."""
     return a < v.traders or a == v.traders + VAULT
-
-
-@kernel
-def charge_side(v, m, side, amount, payee):
-    """Take `amount` (USD per base unit, signed) in cash from every user's row of one side, and give it to `payee`.
-
-    `side` is +1 for longs, -1 for shorts; `payee` is a counterparty's offset. Returns the USD that were taken.
-    """
-    total = 0.0
-    for k in range(v.markets[m]["rows_start"], v.markets[m]["rows_end"]):
-        r = v.market_rows[k]
-        size = v.rows[r]["size"]
-        if size * side > 0.0 and is_user(v, v.rows[r]["account"]):
-            touch(v, v.rows[r]["account"])
-            v.accounts[v.rows[r]["account"]]["cash"] -= abs(size) * amount
-            total += abs(size) * amount
-    touch(v, v.traders + payee)
-    v.accounts[v.traders + payee]["cash"] += total
-    return total

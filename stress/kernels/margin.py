@@ -7,6 +7,7 @@ that name is the plainest such kernel, for rules at a fraction of notional (stag
 from __future__ import annotations
 
 from stress.kernels.jit import inlined, kernel
+from stress.kernels.ledger import net_value
 
 
 @inlined
@@ -35,7 +36,7 @@ def assess(v, a, maintenance):
     for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
         size = v.rows[r]["size"]
         m = v.rows[r]["market"]
-        equity += size * v.markets[m]["net_mark"] - v.rows[r]["carry"]
+        equity += net_value(v, m, size) - v.rows[r]["carry"]
         if size != 0.0:
             requirement += maintenance(v, m, size, v.markets[m]["mark"])
     return equity, requirement

@@ -131,16 +131,21 @@ MARKET_FIELDS = (
     ("mark_step", "i8"),  # step in which the mark was set
     ("previous_mark", "f8"),  # the mark before the present round updated it
     ("previous_mark_step", "i8"),
-    ("net_mark", "f8"),  # mark - funding index
+    ("net_mark", "f8"),  # mark - funding index; that of a short is higher by `funding_kept`
     ("depth", "f8"),  # base units
     ("premium_factor", "f8"),  # 1 + premium: what own impact moves is world x this
     ("holding", "i8"),  # 0 = a market of contracts; else an asset held as collateral, and the rank of its rule
     ("open_interest", "f8"),  # USD, long side of all rows at t = 0
+    ("trades", "i8"),  # changes of a row's size so far
+    ("long_open", "f8"),  # base units >= 0 of each side's users (ledger.open_interest), when `trades` was one less than
+    ("short_open", "f8"),
+    ("sides_as_of", "i8"),
     ("initial_price", "f8"),  # W at t = 0
     ("flow", "f8"),  # own normalised flow that decays, as of flow_step
     ("flow_step", "i8"),
     ("permanent_flow", "f8"),  # own normalised flow that does not decay
     ("funding_index", "f8"),  # USD per base unit, + = longs have paid
+    ("funding_kept", "f8"),  # USD per base unit of it that shorts did not receive, signed; 0 where sides pay one rate
     ("last_payment", "f8"),  # USD per base unit of the last funding payment, + = longs paid, and its step
     ("last_payment_step", "i8"),
     ("funding_sign", "f8"),  # of the last payment that was not 0
@@ -153,7 +158,8 @@ MARKET_FIELDS = (
     ("vault_flow", "f8"),  # USD that the vault received for what it sold less what it paid
     ("halted_until", "i8", (7,)),  # first step at which each action is allowed again
     ("opening_mark", "f8"),  # mark at t = 0
-    ("net_units", "i8"),  # I2 in units: sum of the sizes of this market's rows at their last audit
+    ("net_units", "i8"),  # I2 in units: sum of the sizes of this market's rows at their last audit, and of shorts alone
+    ("short_units", "i8"),
     ("size_unit", "f8"),  # base units of one unit
     ("box_low", "f8", (BOXES,)),  # the boxes of culling, on the mark and on the net mark
     ("box_high", "f8", (BOXES,)),
@@ -184,7 +190,7 @@ ROW_FIELDS = (
     ("market", "i8"),
     ("account", "i8"),
     ("entry_notional", "f8"),  # USD: sum of size x price of what is open, signed like size
-    ("settled_index", "f8"),  # funding index at the row's last settlement
+    ("settled_index", "f8"),  # funding index of the row's side at its last settlement
     ("realised", "f8"),  # USD that trades, funding and fees of the row moved into cash since t = 0, signed
     ("reference_price", "f8"),  # mark at the account's last fill, 0 = not filled since t = 0: attribution of losses
     ("booked_size", "i8"),  # units of size at the last audit

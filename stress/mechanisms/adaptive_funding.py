@@ -9,8 +9,8 @@ Formula      k = |L - S|^e / (L + S), L and S open interest in USD. Where the sk
              year; without the kink, borrow_factor x (open interest)^borrow_exponent / pool, u at most 1. The smaller side pays none.
 Source       GMX v2, market/MarketUtils.sol (getNextFundingFactorPerSecond, kink and power borrowing) @ a5c0c883.
 Invariants   I1: users pay users and the pool, nothing is left over.
-Limits       rates move each step; money moves in cash each charge interval, at the oracle price of then; a side
-             without anybody on the other pays the pool.
+Limits       rates move each step; money moves each charge interval, at the oracle price of then; a side without
+             anybody on the other pays the pool.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from stress.kernels.funding import YEAR, note_payment
+from stress.kernels.funding import YEAR, note_payment, pay_sides
 from stress.kernels.halts import is_blocked
 from stress.kernels.jit import inlined, kernel
-from stress.kernels.ledger import charge_side, equity, open_interest
+from stress.kernels.ledger import equity, open_interest
 from stress.kernels.venue import FUND, POOL
 from stress.stages import Delay, Mechanism, MechanismParameters, MustResolve, Seconds, Stage, StateField
 
@@ -98,22 +98,14 @@ def power_rate(reserved, pool, factor, exponent):
 
 
 @kernel
-def sum_sides(v, m):
-    """Keep the open interest of both sides, base units; it changes only by fills."""
-    market = v.markets[m]
-    if market["sides_as_of"] != v.out[0]["fills"] + 1:
-        market["long_base"], market["short_base"] = open_interest(v, m)
-        market["sides_as_of"] = v.out[0]["fills"] + 1
-
-
-@inlined
 def moved_rate(v, m):
     """Saved rate after one more step at the present skew, per year."""
     market, terms = v.markets[m], v.terms[m]
+    long, short = open_interest(v, m)
     return next_rate(
         market["saved_rate"],
-        market["long_base"] * market["oracle"],
-        market["short_base"] * market["oracle"],
+        long * market["oracle"],
+        short * market["oracle"],
         v.step_seconds,
         terms["rate_increase"],
         terms["rate_decrease"],
@@ -130,10 +122,17 @@ def paid_rate(v, m, rate):
     return max(abs(rate), v.terms[m]["rate_min"]) * (1.0 if rate >= 0.0 else -1.0)
 
 
+@inlined
+def shared(due, long, short):
+    """Return (what longs pay, what shorts receive), per unit: one side pays |due|, the other shares it by size."""
+    if due >= 0.0:
+        return due, due * long / short if short > 0.0 else 0.0
+    return due * short / long if long > 0.0 else 0.0, due
+
+
 @kernel
 def quote(v, m, rates):
     """Rate that the next step would charge, per year."""
-    sum_sides(v, m)
     return paid_rate(v, m, moved_rate(v, m))
 
 
@@ -145,9 +144,8 @@ def accrue(v, path, t, rates):
         terms = v.terms[m]
         if market["holding"] != 0:
             continue
-        sum_sides(v, m)
         price = market["oracle"]
-        long, short = market["long_base"], market["short_base"]
+        long, short = open_interest(v, m)
         market["saved_rate"] = moved_rate(v, m)
         market["funding_due"] += paid_rate(v, m, market["saved_rate"]) * v.step_seconds / YEAR
         if long != short:
@@ -164,14 +162,14 @@ def accrue(v, path, t, rates):
         if t % terms["charge_interval_steps"] != 0:
             continue
         if not is_blocked(v, m, t, FUND):
-            due = market["funding_due"]
-            note_payment(v, m, t, due * price)
-            payer, _payers, takers = (1.0, long, short) if due >= 0.0 else (-1.0, short, long)
-            taken = charge_side(v, m, payer, abs(due) * price, POOL)
-            if takers > 0.0 and taken > 0.0:
-                charge_side(v, m, -payer, -taken / takers, POOL)
-            larger = 1.0 if long > short else -1.0
-            charge_side(v, m, larger, market["borrowing_due"] * price, POOL)
+            note_payment(v, m, t, market["funding_due"] * price)
+            by_longs, to_shorts = shared(market["funding_due"] * price, long, short)
+            rent = market["borrowing_due"] * price
+            if long > short:
+                by_longs += rent
+            else:
+                to_shorts -= rent
+            pay_sides(v, m, by_longs, to_shorts, POOL)
         market["funding_due"] = 0.0
         market["borrowing_due"] = 0.0
 
@@ -185,9 +183,6 @@ MECHANISM = Mechanism(
         StateField("saved_rate", "market", "f8", "per year"),
         StateField("funding_due", "market", "f8", "fraction since the last charge"),
         StateField("borrowing_due", "market", "f8", "fraction since the last charge, larger side"),
-        StateField("long_base", "market", "f8", "base units"),
-        StateField("short_base", "market", "f8", "base units"),
-        StateField("sides_as_of", "market", "i8", "fills so far + 1 when the sides were summed"),
     ),
     every_step=True,
 )

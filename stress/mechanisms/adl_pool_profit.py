@@ -56,11 +56,11 @@ def profit_of(v, r):
 
 @kernel
 def sum_sides(v, m):
-    """Sum sizes and entry notionals of the traders on each side of a market, where fills have moved them."""
+    """Sum sizes and entry notionals of the traders on each side of a market, where trades have moved them."""
     market = v.markets[m]
-    if market["summed_at"] == v.out[0]["fills"] + 1:
+    if market["summed_at"] == market["trades"] + 1:
         return
-    market["summed_at"] = v.out[0]["fills"] + 1
+    market["summed_at"] = market["trades"] + 1
     market["long_held"] = market["long_entry"] = market["short_held"] = market["short_entry"] = 0.0
     for k in range(market["rows_start"], market["rows_end"]):
         r = v.market_rows[k]
@@ -189,6 +189,6 @@ MECHANISM = Mechanism(
         StateField("long_entry", "market", "f8", "USD at entry, all longs"),
         StateField("short_held", "market", "f8", "base units, all shorts, <= 0"),
         StateField("short_entry", "market", "f8", "USD at entry, all shorts, <= 0"),
-        StateField("summed_at", "market", "i8", "fills so far + 1 when the sides were summed"),
+        StateField("summed_at", "market", "i8", "the market's trades so far + 1 when the sides were summed"),
     ),
 )

@@ -18,7 +18,7 @@ from stress.kernels.halts import halt
 from stress.kernels.jit import kernel
 from stress.kernels.ledger import open_interest
 from stress.kernels.venue import OPEN
-from stress.stages import Mechanism, MechanismParameters, Stage, StateField
+from stress.stages import Mechanism, MechanismParameters, Stage
 
 Usd = Annotated[float, Field(gt=0)]
 
@@ -34,11 +34,7 @@ def trip(v, path, t):
     """Block `open` where a side is at the cap."""
     for m in range(v.markets.shape[0]):
         market = v.markets[m]
-        if market["capped_as_of"] != v.out[0]["fills"] + 1:  # open interest changes only by fills
-            long, short = open_interest(v, m)
-            market["larger_side"] = max(long, short)
-            market["capped_as_of"] = v.out[0]["fills"] + 1
-        if market["larger_side"] * market["mark"] >= v.terms[m]["interest_cap"]:
+        if max(open_interest(v, m)) * market["mark"] >= v.terms[m]["interest_cap"]:
             halt(v, m, t, OPEN, 0)
 
 
@@ -47,8 +43,4 @@ MECHANISM = Mechanism(
     stage=Stage.BREAKERS,
     parameters=OpenInterestCap,
     kernels={"trip": trip},
-    state=(
-        StateField("larger_side", "market", "f8", "base units"),
-        StateField("capped_as_of", "market", "i8", "fills so far + 1 when the sides were summed"),
-    ),
 )

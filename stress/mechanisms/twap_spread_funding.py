@@ -19,10 +19,10 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from stress.kernels.funding import YEAR, pay
+from stress.kernels.funding import YEAR, note_payment, pay_sides
 from stress.kernels.halts import is_blocked
 from stress.kernels.jit import inlined, kernel
-from stress.kernels.ledger import charge_side, equity, open_interest
+from stress.kernels.ledger import equity, open_interest
 from stress.kernels.venue import FUND, POOL
 from stress.stages import Delay, Mechanism, MechanismParameters, MustResolve, Seconds, Stage, StateField
 
@@ -103,15 +103,13 @@ def accrue(v, path, t, rates):
                 terms["offset_divisor"],
                 part,
             )
-            pay(v, m, t, rate)
+            for_long = for_short = rate
             if terms["revenue_share"] < math.inf and market["holding"] == 0:
                 long, short = open_interest(v, m)
                 payable = terms["revenue_share"] * max(0.0, equity(v, v.traders + POOL))
                 for_long, for_short, _ = capped_rates(rate, long, short, payable)
-                if for_long != rate:
-                    charge_side(v, m, 1.0, for_long - rate, POOL)
-                if for_short != rate:
-                    charge_side(v, m, -1.0, rate - for_short, POOL)
+            note_payment(v, m, t, rate)
+            pay_sides(v, m, for_long, for_short, POOL)
         market["mid_sum"] = 0.0
         market["oracle_sum"] = 0.0
         market["spread_samples"] = 0.0

@@ -30,9 +30,16 @@ def played(protocol, book, block):
     return cell, *engine.replay_venue(engine.compose(protocol), cell, block)
 
 
-def ledger(accounts, rows, index):
+def owed_funding(markets, rows):
+    """Return what each row owes since it was settled, USD; a short's index lacks what was kept from it; written anew."""
+    of_short = markets["funding_index"] - markets["funding_kept"]
+    index = np.where(rows["size"] < 0.0, of_short[rows["market"]], markets["funding_index"][rows["market"]])
+    return rows["size"] * (index - rows["settled_index"])
+
+
+def ledger(accounts, rows, markets):
     """The sum of I1, written anew: cash - entry notional - size x (index - index at the last settlement)."""
-    owed = rows["size"] * (index[rows["market"]] - rows["settled_index"])
+    owed = owed_funding(markets, rows)
     return math.fsum(accounts["cash"]) - math.fsum(rows["entry_notional"]) - math.fsum(owed)
 
 
@@ -40,8 +47,7 @@ def standing(venue):
     """Return cash, equity at the marks, and whether all contracts are gone, per account; written anew."""
     rows, cash = venue.rows, venue.accounts["cash"]
     market = rows["market"]
-    owed = rows["size"] * (venue.markets["funding_index"][market] - rows["settled_index"])
-    value = rows["size"] * venue.markets["mark"][market] - rows["entry_notional"] - owed
+    value = rows["size"] * venue.markets["mark"][market] - rows["entry_notional"] - owed_funding(venue.markets, rows)
     equity = cash + np.bincount(rows["account"], value, len(cash))
     return cash, equity, np.bincount(rows["account"], np.abs(rows["size"]), len(cash)) == 0.0
 
@@ -66,8 +72,8 @@ def test_the_table_names_the_shelf():
 def test_i1_i2_i3_ledger_net_zero_and_fund(protocol, book, block):
     cell, venue, outcome = played(protocol, book, block)
     gross = max(cell.gross_notional, 1.0)
-    before = ledger(cell.start.accounts, cell.start.rows, np.zeros(len(cell.markets)))
-    after = ledger(venue.accounts, venue.rows, venue.markets["funding_index"])
+    before = ledger(cell.start.accounts, cell.start.rows, cell.start.markets)
+    after = ledger(venue.accounts, venue.rows, venue.markets)
     assert abs(after - before - venue.venue[0]["external_flow"]) <= 1e-9 * gross
     for m in range(len(cell.markets)):
         net = math.fsum(venue.rows["size"][venue.rows["market"] == m])

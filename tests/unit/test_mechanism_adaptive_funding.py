@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stress.mechanisms.adaptive_funding import kinked_rate, next_rate, power_rate, usage
-from tests.venues import account_cash, one_market_book, one_market_paths, protocol_of, run_one
+from tests.venues import account_equity, one_market_book, one_market_paths, protocol_of, run_one
 
 pytestmark = pytest.mark.interpreted
 
@@ -41,7 +41,7 @@ def test_borrowing_without_a_kink_and_what_is_promised_by_hand():
     book = one_market_book([1e4], [30.0], [100.0])
     venue, _ = run_one(protocol, book, one_market_paths([100.0] * 3))
     part = 120 / (365 * 86_400)
-    assert account_cash(venue)["A0"] - 1e4 == pytest.approx(-3000.0 * (1.0 + 0.15) * part, rel=1e-6)
+    assert account_equity(venue)["A0"] - 1e4 == pytest.approx(-3000.0 * (1.0 + 0.15) * part, rel=1e-6)
     assert venue.out_market[0]["funding_promised"] == pytest.approx(part)
     assert venue.out_market[0]["funding_paid"] == pytest.approx(part)
 
@@ -62,8 +62,8 @@ def test_payers_pay_takers_and_the_larger_side_rents_the_pool():
     year = 365 * 86_400
     funding = 3000.0 * 120 / year
     rent = 3000.0 * 0.15 * 120 / year
-    cash = account_cash(venue)
-    assert cash["A0"] - 1e4 == pytest.approx(-funding - rent, rel=1e-6)
-    assert cash["A1"] - 1e4 == pytest.approx(funding, rel=1e-6)
-    assert cash["pool"] - 1e4 == pytest.approx(rent, rel=1e-6)
+    held = account_equity(venue)
+    assert held["A0"] - 1e4 == pytest.approx(-funding - rent, rel=1e-6)
+    assert held["A1"] - 1e4 == pytest.approx(funding, rel=1e-6)
+    assert held["pool"] - 1e4 == pytest.approx(rent, rel=1e-6)
     assert out["violation"] == 0

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from stress.mechanisms.twap_spread_funding import capped_rates, largest_spread, spread_rate
-from tests.venues import account_cash, one_market_book, one_market_paths, protocol_of, run_one
+from tests.venues import account_equity, one_market_book, one_market_paths, protocol_of, run_one
 
 pytestmark = pytest.mark.interpreted
 
@@ -42,6 +42,8 @@ def test_the_cut_of_the_receiving_side_is_booked_with_the_pool():
     venue, out = run_one(protocol, book, one_market_paths([100.0, 100.0], premium=[0.0, 0.0144]))
     index = venue.markets[0]["funding_index"]
     assert index == pytest.approx(1.44 / 1440)
-    assert account_cash(venue)["A1"] - 1e6 + 30 * index == pytest.approx(10 * index)  # cash less what the index owes
-    assert account_cash(venue)["pool"] == pytest.approx(20 * index)
+    held = account_equity(venue)
+    assert held["A0"] - 1e6 == pytest.approx(-10 * index)
+    assert held["A1"] - 1e6 == pytest.approx(10 * index)
+    assert held["pool"] == pytest.approx(0.0, abs=1e-9)
     assert out["violation"] == 0
