@@ -34,6 +34,7 @@ from stress.kernels.ledger import (
     audit,
     equity,
     equity_at_world,
+    index_of,
     is_flat,
     note_change,
     touch,
@@ -257,7 +258,7 @@ def _layers_in_order(layers: Sequence[Callable[..., Any]]) -> Any:
     if not layers:
 
         @kernel
-        def nothing(v, t, maintenance):
+        def nothing(v, t, maintenance, initial):
             return False
 
         return nothing
@@ -265,8 +266,8 @@ def _layers_in_order(layers: Sequence[Callable[..., Any]]) -> Any:
     layer, later = layers[0], _layers_in_order(layers[1:])
 
     @kernel
-    def absorb(v, t, maintenance):
-        return layer(v, t, maintenance) or later(v, t, maintenance)
+    def absorb(v, t, maintenance, initial):
+        return layer(v, t, maintenance, initial) or later(v, t, maintenance, initial)
 
     return absorb
 
@@ -452,6 +453,7 @@ class _Parts(NamedTuple):
     inverse: Any
     depth: Any
     maintenance: Any
+    initial: Any
     assessed: Any
     cover: Any
     covers: bool
@@ -582,7 +584,8 @@ def remember_mark(v, t):
 def set_net_marks(v):
     """Marks less funding index, by which equity is linear in size."""
     for m in range(v.markets.shape[0]):
-        v.markets[m]["net_mark"] = v.markets[m]["mark"] - v.markets[m]["funding_index"]
+        v.markets[m]["net_mark"] = v.markets[m]["mark"] - index_of(v, m, 1.0)
+        v.markets[m]["short_net_mark"] = v.markets[m]["mark"] - index_of(v, m, -1.0)
 
 
 @inlined
@@ -600,7 +603,7 @@ def load_world(v, path, t, depth_of):
         market["order_high"] = np.inf
         market["order_cap"] = np.inf
     v.venue[0]["step"] = t
-    v.venue[0]["attempts_left"] = np.inf
+    v.venue[0]["attempts_left"] = v.venue[0]["adl_attempts_left"] = np.inf
     v.venue[0]["outage"] = path.venue_outage[t]
 
 
@@ -855,7 +858,7 @@ def _selection(culled: bool, ceiling: Any, trigger: Mechanism, ranked: bool) -> 
 
 def _round(select: Any, flag: Any, liquidate: Any, unwind_row: Any, unwind: Any, absorb: Any, parts: _Parts) -> Any:
     """Return the kernel of stages 6 to 11: flag on the marks, fill in queue order, run the waterfall."""
-    assessed, maintenance = parts.assessed, parts.maintenance
+    assessed, maintenance, initial = parts.assessed, parts.maintenance, parts.initial
 
     @kernel
     def play_round(v, t, first_round):
@@ -899,7 +902,7 @@ def _round(select: Any, flag: Any, liquidate: Any, unwind_row: Any, unwind: Any,
                 if liquidate(v, v.accounts[k]["queue"], t):
                     done = True
         if done or insolvent:
-            while absorb(v, t, maintenance):
+            while absorb(v, t, maintenance, initial):
                 done = True
         return done
 
@@ -1011,7 +1014,7 @@ def _one(rules: Sequence[Mechanism], stage: Stage, name: str, default: Any = Non
 class Round(NamedTuple):
     """Stages 6 to 11 of a combination of rules: play(v, t, first_round) tells whether anything was done.
 
-    absorb(v, t, maintenance) runs the waterfall up to the first layer that acts, and tells whether one did.
+    absorb(v, t, maintenance, initial) runs the waterfall up to the first layer that acts, and tells whether one did.
     """
 
     parts: _Parts
@@ -1045,6 +1048,7 @@ def compose_round(chosen: Sequence[Mechanism], *, culled: bool, grandfathered: b
         inverse=one(Stage.IMPACT, "inverse"),
         depth=one(Stage.IMPACT, "depth", _depth_of_path),
         maintenance=maintenance,
+        initial=requirement(chosen, "initial", grandfathered=grandfathered),
         assessed=assessment(chosen, maintenance),
         cover=cover,
         covers=cover is not _no_cover,
@@ -1376,12 +1380,13 @@ def open_venue(cell: Cell, prices: np.ndarray) -> Venue:
         "mark",
         "previous_mark",
         "net_mark",
+        "short_net_mark",
         "initial_price",
     ):
         venue.markets[name] = prices
     venue.markets["premium_factor"] = 1.0
     venue.markets["order_high"] = venue.markets["order_cap"] = np.inf
-    venue.venue["attempts_left"] = np.inf
+    venue.venue["attempts_left"] = venue.venue["adl_attempts_left"] = np.inf
     venue.rows["reference_price"] = prices[venue.rows["market"]]
     return venue
 

@@ -74,6 +74,12 @@ def _of_rows(protocol: Protocol, book: Book, prices: Sequence[float], step: floa
 
 
 @kernel
+def _set_marks(v, m, price):
+    """Put the mark of a market at `price`, where no funding has accrued."""
+    v.markets[m]["mark"] = v.markets[m]["net_mark"] = v.markets[m]["short_net_mark"] = price
+
+
+@kernel
 def _strictly(v, a, equity, needed):
     return equity >= needed
 
@@ -89,8 +95,7 @@ def _solver(names: tuple[str, ...], fillable: bool) -> Any:
 
     @kernel
     def breached(v, a, m, price):
-        v.markets[m]["mark"] = price
-        v.markets[m]["net_mark"] = price
+        _set_marks(v, m, price)
         equity, needed, _ = assessed(v, a)
         return needed > 0.0 and not clear(v, a, equity, needed)
 
@@ -133,7 +138,6 @@ def _solver(names: tuple[str, ...], fillable: bool) -> Any:
                         price, v.rows[r]["size"], equity, needed, own, adjustment, spread
                     )
                 found.liquidation[r] = threshold(v, a, r)
-                v.markets[m]["mark"] = price
-                v.markets[m]["net_mark"] = price
+                _set_marks(v, m, price)
 
     return solve

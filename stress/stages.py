@@ -136,7 +136,7 @@ CONTRACTS: dict[Stage, StageContract] = {
         optional=("cover", "review", "horizon"),
         at_least=0,
         at_most=None,
-        meaning="absorb(v, t, maintenance) -> acted?; cover(v, a, m) -> USD that the layer can pay for a fill at once; "
+        meaning="absorb(v, t, maintenance, initial) -> acted?; cover(v, a, m) -> USD that the layer can pay for a fill at once; "
         "review(v, path, t): once per step, after the breakers; horizon(v, t, maintenance): once, at the end of the path",
     ),
 }

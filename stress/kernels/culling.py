@@ -17,7 +17,7 @@ trigger rule's word that it will not flag an account with at least this equity a
 from __future__ import annotations
 
 from stress.kernels.jit import inlined, kernel
-from stress.kernels.ledger import note_change
+from stress.kernels.ledger import index_of, note_change
 from stress.kernels.venue import (
     BOXED,
     BOXES,
@@ -64,8 +64,9 @@ def is_inside(v, b):
         market = v.markets[m]
         if not (market["box_low"][b] <= market["mark"] <= market["box_high"][b]):
             return False
-        short = market["net_mark"] + market["funding_kept"]
-        if not (market["box_net_low"][b] <= market["net_mark"] and short <= market["box_net_high"][b]):
+        if not (
+            market["box_net_low"][b] <= market["net_mark"] and market["short_net_mark"] <= market["box_net_high"][b]
+        ):
             return False
     return True
 
@@ -114,9 +115,9 @@ def stay_within(v, m, b):
 def set_range(v, m, b, low, high):
     """Set box b of market m: a range of marks, and of marks less funding the lowest of a long, the highest of a short."""
     market = v.markets[m]
-    accrued = market["mark"] - market["net_mark"]
     market["box_low"][b], market["box_high"][b] = low, high
-    market["box_net_low"][b], market["box_net_high"][b] = low - accrued, high - (accrued - market["funding_kept"])
+    market["box_net_low"][b] = low - (market["mark"] - market["net_mark"])
+    market["box_net_high"][b] = high - (market["mark"] - market["short_net_mark"])
 
 
 @inlined
@@ -285,8 +286,9 @@ def _world_inside(v):
         market = v.markets[m]
         if not (market["box_low"][0] <= market["world"] <= market["box_high"][0]):
             return False
-        net = market["world"] - market["funding_index"]
-        if not (market["box_net_low"][0] <= net and net + market["funding_kept"] <= market["box_net_high"][0]):
+        if not (market["box_net_low"][0] <= market["world"] - index_of(v, m, 1.0)):
+            return False
+        if not (market["world"] - index_of(v, m, -1.0) <= market["box_net_high"][0]):
             return False
     return True
 

@@ -105,8 +105,10 @@ def close_winner(v, w, quantity, price, allocated, maintenance):
 
 
 @kernel
-def close_open_claims(v, t, when, price_rule, maintenance, choose):
-    """Deleverage every open claim, in account order, the vault last; `choose(v, r, side, rest, price, t) -> (winner row, quantity)`.
+def close_open_claims(v, t, when, price_rule, maintenance, initial, choose):
+    """Deleverage every open claim, in account order, the vault last, as far as attempts reach.
+
+    `choose(v, r, side, rest, price, t, maintenance, initial) -> (winner row, quantity)`.
 
     A winner row of -1 ends the search: nobody eligible is left and the rest of the row stays open.
     Returns whether anything was closed.
@@ -126,12 +128,13 @@ def close_open_claims(v, t, when, price_rule, maintenance, choose):
             m = v.rows[r]["market"]
             bankruptcy = bankruptcy_price(v, r, value, requirement, maintenance)
             side = 1.0 if v.rows[r]["size"] > 0.0 else -1.0
-            if is_blocked(v, m, t, ADL):
+            if is_blocked(v, m, t, ADL) or v.venue[0]["adl_attempts_left"] < 1.0:
                 blocked += v.rows[r]["size"] * (bankruptcy - v.markets[m]["mark"])
                 continue
+            v.venue[0]["adl_attempts_left"] -= 1.0
             price, age = price_of(v, m, price_rule, bankruptcy, t)
             while v.rows[r]["size"] != 0.0:
-                w, quantity = choose(v, r, side, abs(v.rows[r]["size"]), price, t)
+                w, quantity = choose(v, r, side, abs(v.rows[r]["size"]), price, t, maintenance, initial)
                 if w < 0:
                     refused += v.rows[r]["size"] * (bankruptcy - v.markets[m]["mark"])
                     break

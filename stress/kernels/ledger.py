@@ -26,7 +26,7 @@ def index_of(v, m, size):
 @inlined
 def net_value(v, m, size):
     """Value of `size` at the mark less funding since t = 0, USD."""
-    return size * v.markets[m]["net_mark"] + min(size, 0.0) * v.markets[m]["funding_kept"]
+    return size * (v.markets[m]["short_net_mark"] if size < 0.0 else v.markets[m]["net_mark"])
 
 
 @inlined

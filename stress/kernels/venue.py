@@ -98,6 +98,7 @@ VENUE_FIELDS = (
     ("outage", "i8"),  # action bits blocked by the scenario in this step
     ("external_flow", "f8"),  # USD that came from outside the ledger by a named flow (I1)
     ("attempts_left", "f8"),  # accounts that may still be liquidated in this step
+    ("adl_attempts_left", "f8"),  # positions that may still be deleveraged, one after the other
     ("pool_shared", "f8"),  # USD of negative equity that the pool has absorbed
     ("makers_peak", "f8"),  # USD: highest equity of the market makers so far
     ("feeds_back", "i8"),  # 1 = some market's depth follows the market makers' drawdown
@@ -131,7 +132,8 @@ MARKET_FIELDS = (
     ("mark_step", "i8"),  # step in which the mark was set
     ("previous_mark", "f8"),  # the mark before the present round updated it
     ("previous_mark_step", "i8"),
-    ("net_mark", "f8"),  # mark - funding index; that of a short is higher by `funding_kept`
+    ("net_mark", "f8"),  # mark - funding index, for a long
+    ("short_net_mark", "f8"),  # and for a short
     ("depth", "f8"),  # base units
     ("premium_factor", "f8"),  # 1 + premium: what own impact moves is world x this
     ("holding", "i8"),  # 0 = a market of contracts; else an asset held as collateral, and the rank of its rule

@@ -126,7 +126,7 @@ def review(v, path, t):
 
 
 @kernel
-def absorb(v, t, maintenance):
+def absorb(v, t, maintenance, initial):
     """Pay cash claims up to the balance; returns whether anything was paid."""
     acted = False
     for k in range(v.venue[0]["suspects"]):

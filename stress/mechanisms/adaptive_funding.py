@@ -67,7 +67,8 @@ def next_rate(saved, long, short, dt, increase, decrease, stable, low, largest, 
     """Saved rate after `dt` (+ = longs pay), in the unit of `largest`; `long`, `short` in USD."""
     if long + short <= 0.0:
         return saved
-    k = abs(long - short) ** exponent / (long + short)
+    net = abs(long - short)
+    k = (net if exponent == 1.0 else net**exponent) / (long + short)  # a power costs
     grows = True
     if (saved > 0.0 and long > short) or (saved < 0.0 and long < short):
         grows = k > stable
@@ -139,6 +140,7 @@ def quote(v, m, rates):
 @kernel
 def accrue(v, path, t, rates):
     """Move the rates by the skew of now; at a boundary of the interval charge both sides."""
+    pool = equity(v, v.traders + POOL)  # at the marks that the last step left
     for m in range(v.markets.shape[0]):
         market = v.markets[m]
         terms = v.terms[m]
@@ -149,7 +151,6 @@ def accrue(v, path, t, rates):
         market["saved_rate"] = moved_rate(v, m)
         market["funding_due"] += paid_rate(v, m, market["saved_rate"]) * v.step_seconds / YEAR
         if long != short:
-            pool = equity(v, v.traders + POOL)
             side = max(long, short) * price
             if pool > 0.0:
                 if terms["borrow_curve"] == 0:

@@ -43,7 +43,7 @@ def score(v, w, picks):
 
 
 @kernel
-def choose(v, r, side, rest, price, t):
+def choose(v, r, side, rest, price, t, maintenance, initial):
     """Return the winner row that the keeper names, and the quantity it takes."""
     m = v.rows[r]["market"]
     best, highest = -1, 0.0
@@ -57,9 +57,9 @@ def choose(v, r, side, rest, price, t):
 
 
 @kernel
-def absorb(v, t, maintenance):
+def absorb(v, t, maintenance, initial):
     """Deleverage open claims; returns whether anything was closed."""
-    return close_open_claims(v, t, v.terms[0]["adl_when"], v.terms[0]["adl_price"], maintenance, choose)
+    return close_open_claims(v, t, v.terms[0]["adl_when"], v.terms[0]["adl_price"], maintenance, initial, choose)
 
 
 MECHANISM = Mechanism(name="adl_keeper", stage=Stage.WATERFALL, parameters=AdlKeeper, kernels={"absorb": absorb})

@@ -150,7 +150,7 @@ def review(v, path, t):
 
 
 @kernel
-def absorb(v, t, maintenance):
+def absorb(v, t, maintenance, initial):
     """Nothing: the layer acts on the pool's debt, not on claims."""
     return False
 

@@ -150,7 +150,7 @@ def close_winners(v, m, side, quantity, price, lost, by, maintenance):
 
 
 @kernel
-def absorb(v, t, maintenance):
+def absorb(v, t, maintenance, initial):
     """Deleverage the open claims of the round; returns whether anything was closed."""
     when, price_rule, by = v.terms[0]["adl_when"], v.terms[0]["adl_price"], v.terms[0]["adl_by"]
     open_claims(v, t, when, maintenance)

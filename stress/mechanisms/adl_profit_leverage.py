@@ -40,7 +40,7 @@ def index_of(mark, entry, size, equity, literal):
 
 
 @kernel
-def choose(v, r, side, rest, price, t):
+def choose(v, r, side, rest, price, t, maintenance, initial):
     """Return the winner row of the highest index and the quantity it takes."""
     m = v.rows[r]["market"]
     best = -1
@@ -62,9 +62,9 @@ def choose(v, r, side, rest, price, t):
 
 
 @kernel
-def absorb(v, t, maintenance):
+def absorb(v, t, maintenance, initial):
     """Deleverage open claims; returns whether anything was closed."""
-    return close_open_claims(v, t, v.terms[0]["adl_when"], v.terms[0]["adl_price"], maintenance, choose)
+    return close_open_claims(v, t, v.terms[0]["adl_when"], v.terms[0]["adl_price"], maintenance, initial, choose)
 
 
 MECHANISM = Mechanism(

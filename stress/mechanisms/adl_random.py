@@ -3,14 +3,13 @@
 Stage        waterfall.
 Formula      start = floor(u x rows of the market), u addressed by (adl_seed, path, step, bankrupt row); from there round once,
              every eligible winner gives up to all of its contracts, until the bankrupt row is closed. At the bankruptcy price,
-             the mark, the previous mark, or the oracle price. With adl_overlap: required a winner is passed
-             over whose equity at that price would be negative.
+             the mark, the previous mark, or the oracle price. With adl_overlap: required a winner is passed over unless
+             the close leaves it at its initial requirement or no riskier than before (`may_close`).
 Source       dYdX v4-chain, x/clob/keeper/deleveraging.go:138,254,461 @ 84d4664b: offsets from a pseudo-random start, not
              ranked (the documents say ranked); a pair is skipped where "bankruptcy prices do not overlap".
 Invariants   I1, I2, I5.
-Limits       of a winner the walk asks only that it stays at or above zero (`overlaps`): one without other contracts may be left
-             so by either rule. The venue walks subaccounts of its store in their order; here rows stand in order of account. No limit on
-             attempts per block of its own (attempts_per_block).
+Limits       the bankrupt account is not asked: at its bankruptcy price its ratio stays, so it always may. The venue walks
+             subaccounts of its store in their order; here rows stand in order of account. Attempts per block are a breaker's.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from pydantic import Field
 
 from stress.kernels.deleveraging import close_open_claims, is_winner
 from stress.kernels.jit import inlined, kernel
-from stress.kernels.ledger import equity
+from stress.kernels.margin import assess
 from stress.kernels.rng import DELEVERAGING, philox, round_keys, stream_of, unit
 from stress.kernels.venue import QUANTUM
 from stress.stages import DeleveragingParameters, Mechanism, Stage, StateField
@@ -32,15 +31,10 @@ class AdlRandom(DeleveragingParameters):
     """`adl_seed` is the key of the random starts, the same for every cell and study."""
 
     adl_overlap: Literal["required", "ignored"] = Field(
-        default="required", description="whether a winner must stay at or above zero at the rule's price"
+        default="required",
+        description="whether the close must leave a winner no riskier, or at its initial requirement",
     )
     adl_seed: int = Field(default=20261126, ge=0, lt=2**63, description="key of the random starts")
-
-
-@inlined
-def overlaps(equity, quantity, side, price, mark):
-    """Tell whether a winner stays at or above zero when it closes against a bankrupt position of `side` at `price`."""
-    return equity - quantity * side * (price - mark) >= -QUANTUM
 
 
 @inlined
@@ -58,11 +52,27 @@ def may_update(equity, requirement, equity_after, requirement_after, initial_aft
     return equity_after * requirement >= (equity - QUANTUM) * requirement_after
 
 
+@kernel
+def may_close(v, r, quantity, price, maintenance, initial):
+    """Tell whether the account of row `r` may close `quantity` (> 0) of it at `price`."""
+    a, mark = v.rows[r]["account"], v.markets[v.rows[r]["market"]]["mark"]
+    side = 1.0 if v.rows[r]["size"] > 0.0 else -1.0
+    value, requirement = assess(v, a, maintenance)
+    needed = needed_to_open = 0.0
+    for k in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
+        m = v.rows[k]["market"]
+        size = v.rows[k]["size"] - side * quantity if k == r else v.rows[k]["size"]
+        if size != 0.0:
+            needed += maintenance(v, m, size, v.markets[m]["mark"])
+            needed_to_open += initial(v, m, size, v.markets[m]["mark"])
+    return may_update(value, requirement, value + side * quantity * (price - mark), needed, needed_to_open)
+
+
 KEYS = round_keys(20261126, stream_of("adl_random"))
 
 
 @kernel
-def choose(v, r, side, rest, price, t):
+def choose(v, r, side, rest, price, t, maintenance, initial):
     """Return the next winner row from the random start, and the quantity it takes."""
     m = v.rows[r]["market"]
     market = v.markets[m]
@@ -80,8 +90,7 @@ def choose(v, r, side, rest, price, t):
         if not is_winner(v, w, side):
             continue
         quantity = min(rest, abs(v.rows[w]["size"]))
-        value = equity(v, v.rows[w]["account"])
-        if v.terms[m]["adl_overlap"] == 0 and not overlaps(value, quantity, side, price, market["mark"]):
+        if v.terms[m]["adl_overlap"] == 0 and not may_close(v, w, quantity, price, maintenance, initial):
             continue
         if quantity >= rest:
             market["walk_for"] = -1
@@ -91,9 +100,9 @@ def choose(v, r, side, rest, price, t):
 
 
 @kernel
-def absorb(v, t, maintenance):
+def absorb(v, t, maintenance, initial):
     """Deleverage open claims; returns whether anything was closed."""
-    return close_open_claims(v, t, v.terms[0]["adl_when"], v.terms[0]["adl_price"], maintenance, choose)
+    return close_open_claims(v, t, v.terms[0]["adl_when"], v.terms[0]["adl_price"], maintenance, initial, choose)
 
 
 MECHANISM = Mechanism(

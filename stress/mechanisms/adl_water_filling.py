@@ -53,7 +53,7 @@ def water_level(v, m, side, rest):
 
 
 @kernel
-def choose(v, r, side, rest, price, t):
+def choose(v, r, side, rest, price, t, maintenance, initial):
     """Return the next winner row not yet asked for this bankrupt row, and what it is above the level."""
     m = v.rows[r]["market"]
     market = v.markets[m]
@@ -81,9 +81,9 @@ def choose(v, r, side, rest, price, t):
 
 
 @kernel
-def absorb(v, t, maintenance):
+def absorb(v, t, maintenance, initial):
     """Deleverage open claims; returns whether anything was closed."""
-    return close_open_claims(v, t, v.terms[0]["adl_when"], v.terms[0]["adl_price"], maintenance, choose)
+    return close_open_claims(v, t, v.terms[0]["adl_when"], v.terms[0]["adl_price"], maintenance, initial, choose)
 
 
 MECHANISM = Mechanism(

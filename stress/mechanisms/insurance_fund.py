@@ -89,7 +89,7 @@ def payable(v, a, claim):
 
 
 @kernel
-def absorb(v, t, maintenance):
+def absorb(v, t, maintenance, initial):
     """Pay cash claims up to the caps and the balance; returns whether anything was paid."""
     acted = False
     capped = is_capped(v)

@@ -45,7 +45,7 @@ def balance(v, m):
 
 
 @kernel
-def absorb(v, t, maintenance):
+def absorb(v, t, maintenance, initial):
     """Pay cash claims, each market its part; returns whether anything was paid."""
     acted = False
     for k in range(v.venue[0]["suspects"]):

@@ -23,7 +23,7 @@ class PoolEquity(MechanismParameters):
 
 
 @kernel
-def absorb(v, t, maintenance):
+def absorb(v, t, maintenance, initial):
     """Pay cash claims up to the pool's equity; returns whether anything was paid."""
     acted = False
     pool = v.traders + POOL

@@ -93,7 +93,7 @@ def absorb_by_contracts(v, t):
 
 
 @kernel
-def absorb(v, t, maintenance):
+def absorb(v, t, maintenance, initial):
     """Share all cash claims; returns whether there were any."""
     if v.terms[0]["socialized_by"] == 2:
         return absorb_by_contracts(v, t)

@@ -85,6 +85,7 @@ def capped_rates(rate, long, short, payable):
 @kernel
 def accrue(v, path, t, rates):
     """Sample both prices; at a boundary of the interval move the index of each market."""
+    pool = equity(v, v.traders + POOL)  # at the marks that the last step left
     for m in range(v.markets.shape[0]):
         market = v.markets[m]
         terms = v.terms[m]
@@ -106,7 +107,7 @@ def accrue(v, path, t, rates):
             for_long = for_short = rate
             if terms["revenue_share"] < math.inf and market["holding"] == 0:
                 long, short = open_interest(v, m)
-                payable = terms["revenue_share"] * max(0.0, equity(v, v.traders + POOL))
+                payable = terms["revenue_share"] * max(0.0, pool)
                 for_long, for_short, _ = capped_rates(rate, long, short, payable)
             note_payment(v, m, t, rate)
             pay_sides(v, m, for_long, for_short, POOL)

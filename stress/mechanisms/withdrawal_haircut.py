@@ -24,7 +24,7 @@ class WithdrawalHaircut(MechanismParameters):
 
 
 @kernel
-def absorb(v, t, maintenance):
+def absorb(v, t, maintenance, initial):
     """Nothing: claims wait for the withdrawals."""
     return False
 

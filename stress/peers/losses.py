@@ -64,22 +64,18 @@ def dydx_deleverage(inputs):
     before = [assess(venue, a, open_interest_margin.maintenance) for a in (0, 1)]
     bankruptcy = bankruptcy_price(venue, r, *before[0], open_interest_margin.maintenance)
     price = bankruptcy if inputs["price_mode"] == "bankruptcy" else venue.markets[m]["oracle"]
-    closed = 1.0 if sizes[0] > 0.0 else -1.0
-    # The engine deleverages who is below zero, all that both have in common, against who stays above; vectors also take
-    # other pairs, and less.
+    margins = open_interest_margin.maintenance, open_interest_margin.initial
+    if not all(adl_random.may_close(venue, row, abs(delta), price, *margins) for row in (r, w)):
+        raise Rejected("ErrFailedToUpdateSubaccounts")
+    # The engine deleverages who is below zero, all that both have in common; vectors also take other pairs, and less.
     common = set.intersection(*({p["market"] for p in side["positions"]} for side in sides)) == {market}
     bankrupt = before[0][0] < 0.0 < before[1][0] and inputs["price_mode"] == "bankruptcy"
-    stays = adl_random.overlaps(before[1][0], abs(delta), closed, price, venue.markets[m]["mark"])
-    if bankrupt and stays and common and abs(delta) == min(map(abs, sizes)):
+    if bankrupt and common and abs(delta) == min(map(abs, sizes)):
         round_of(**rules).play(venue, 1, True)  # the book has no depth: the order finds no taker
     else:
         lost = deleveraging.close_claim(venue, r, abs(delta), price, bankruptcy, 0.0, 1)
         deleveraging.close_winner(venue, w, abs(delta), price, lost, open_interest_margin.maintenance)
-    after = [assess(venue, a, open_interest_margin.maintenance) for a in (0, 1)]
-    initial = [assess(venue, a, open_interest_margin.initial)[1] for a in (0, 1)]
-    if not all(adl_random.may_update(*before[a], *after[a], initial[a]) for a in (0, 1)):
-        raise Rejected("ErrFailedToUpdateSubaccounts")
-    left = [after[a][0] - _worth(venue, a) for a in (0, 1)]
+    left = [assess(venue, a, open_interest_margin.maintenance)[0] - _worth(venue, a) for a in (0, 1)]
     return {"liquidated_usdc": float(left[0]), "offsetting_usdc": float(left[1])}
 
 

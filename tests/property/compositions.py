@@ -148,7 +148,11 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     },
     "price_band": {"band": _one_of(0.02, 0.2)},
     "order_cap": {"largest_order": _one_of(100.0, 3000.0)},
-    "attempts_per_block": {"attempts": _one_of(1, 3), "attempts_every": st.just("60s")},
+    "attempts_per_block": {
+        "attempts": _one_of(1, 3),
+        "adl_attempts": _one_of(None, 1, 2),
+        "attempts_every": st.just("60s"),
+    },
     "liquidity_halt": {
         "liquidity_floor": _one_of(0.01, 0.5),
         "liquidity_pause": _seconds(0, 2),

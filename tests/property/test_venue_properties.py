@@ -10,7 +10,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from stress import engine
+from stress.kernels import deleveraging
 from stress.kernels.ledger import equity
+from stress.kernels.margin import assess
 from stress.mechanisms import (
     adaptive_fund,
     adaptive_funding,
@@ -33,9 +36,9 @@ from stress.mechanisms import (
     velocity_funding,
 )
 from tests.property.compositions import blocks, books, protocols, rules
-from tests.property.test_invariants import played
+from tests.property.test_invariants import ledger, played
 from tests.property.test_mechanism_properties import check_impact, flows
-from tests.venues import at_rest, one_market_book, one_market_paths, protocol_of, row_of, run_one
+from tests.venues import at_rest, book_of, one_market_book, one_market_paths, protocol_of, row_of, run_one
 
 pytestmark = pytest.mark.interpreted
 
@@ -247,9 +250,12 @@ def test_adaptive_funding_stays_within_its_cap_and_moves_towards_the_larger_side
 
 @given(ANY)
 def test_adaptive_funding_moves_money_only_between_users_and_pool(data):
-    _, _, venue, outcome = drawn(data, "adaptive_funding", "funding", listed=False)
+    _, cell, venue, outcome = drawn(data, "adaptive_funding", "funding", listed=False)
     assert outcome.paths[0]["violation"] == 0
-    assert venue.markets["funding_index"].tolist() == [0.0] * len(venue.markets)
+    moved = ledger(venue.accounts, venue.rows, venue.markets) - ledger(
+        cell.start.accounts, cell.start.rows, cell.start.markets
+    )
+    assert abs(moved - venue.venue[0]["external_flow"]) <= 1e-9 * max(cell.gross_notional, 1.0)
 
 
 # ------------------------------------------------------------------------------------ breakers
@@ -378,11 +384,19 @@ def test_withdrawal_haircut_shares_by_equity_and_bankrupts_nobody(data):
         assert all(equity(venue, a) >= -1e-6 for a in range(venue.traders))
 
 
-@given(st.floats(0.0, 1e4), st.floats(0.0, 100.0), sides, st.floats(50.0, 150.0), st.floats(50.0, 150.0))
-def test_adl_random_overlap_is_equity_after_the_close(value, quantity, side, price, mark):
-    after = value - quantity * side * (price - mark)
-    assume(abs(after) > 1e-5)
-    assert adl_random.overlaps(value, quantity, side, price, mark) == (after >= 0.0)
+@given(st.floats(-500.0, 2e3), st.floats(-9.0, 9.0), st.floats(-9.0, 9.0), st.floats(0.1, 1.0), st.floats(50.0, 150.0))
+def test_adl_random_may_close_is_the_rule_on_what_the_close_leaves(cash, size, other, share, price):
+    assume(abs(size) > 0.1 and abs(other) > 0.1)
+    book = book_of(("X", "Y"), [cash], [[(0, size, 110.0), (1, other, 40.0)]])
+    prices = np.array([100.0, 50.0])
+    venue = engine.open_venue(engine.build_cell(protocol_of(), book, prices=prices, step=60.0), prices)
+    margins = tiered_margin.maintenance, tiered_margin.initial
+    said = adl_random.may_close(venue, 0, share * abs(size), price, *margins)
+    before = assess(venue, 0, margins[0])
+    deleveraging.close_winner(venue, 0, share * abs(size), price, 0.0, margins[0])
+    after = *assess(venue, 0, margins[0]), assess(venue, 0, margins[1])[1]
+    assume(abs(after[0] - after[2]) > 1e-5 and abs(after[0] * before[1] - before[0] * after[1]) > 1e-2)
+    assert said == adl_random.may_update(*before, *after)
 
 
 @given(

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from stress import engine
-from stress.mechanisms.adl_random import overlaps
-from tests.venues import one_market_book, one_market_paths, protocol_of, row_of, run_one
+from stress.mechanisms.adl_random import may_close
+from tests.venues import book_of, one_market_book, one_market_paths, protocol_of, row_of, run_one
 
 pytestmark = pytest.mark.interpreted
 
@@ -43,10 +43,26 @@ def test_starts_depend_on_seed_path_and_nothing_else():
     assert np.ptp(whole["adl_notional"]) == 0.0
 
 
+@pytest.mark.parametrize(
+    ("cash", "price", "may"),
+    [
+        (600.0, 96.0, True),  # 616 left covers 500 to open, though 616 / 250 is less than 640 / 259
+        (484.0, 96.0, True),  # 500 left is just enough
+        (480.0, 96.0, False),  # 496 does not, and 496 / 250 < 520 / 259
+        (450.0, 91.0, True),  # nor does 486, but 486 / 250 > 490 / 259: no riskier
+        (-500.0, 90.0, False),  # at the mark equity stays at -460, and less stands behind it
+    ],
+)
+def test_a_winner_is_left_at_its_initial_requirement_or_no_riskier(cash, price, may):
+    # Short 4 X from 100, now at 90, and long 100 Y at 100: equity is cash + 40; 2.5 % to keep, 5 % to open.
+    book = book_of(("X", "Y"), [cash], [[(0, -4.0, 100.0), (1, 100.0, 100.0)]])
+    prices = np.array([90.0, 100.0])
+    venue = engine.open_venue(engine.build_cell(protocol_of(), book, prices=prices, step=60.0), prices)
+    margins = [lambda v, m, size, price, rate=rate: rate * abs(size) * price for rate in (0.025, 0.05)]
+    assert may_close(venue, 0, 4.0, price, *margins) == may
+
+
 def test_a_winner_that_the_price_would_bankrupt_is_passed_over():
-    assert overlaps(10.0, 2.0, 1.0, 95.0, 90.0)
-    assert not overlaps(9.0, 2.0, 1.0, 95.0, 90.0)
-    assert overlaps(9.0, 2.0, -1.0, 95.0, 90.0)
     # Bankruptcy price 96: closing 4 costs a short 24 of its equity at the mark of 90. The second short has 10.
     book = one_market_book([40.0, -30.0, 500.0], [10.0, -4.0, -6.0], [100.0, 100.0, 100.0])
     venue, _ = run_one(protocol_of(waterfall=[LAYER]), book, CRASH)

@@ -64,7 +64,7 @@ def test_open_contracts_are_no_cash_claim():
     # Negative cash, but the account still holds contracts: the fund does not pay.
     venue = at_rest(protocol_of(waterfall=[fund_of(100.0)]), LONG, [100.0])
     venue.accounts[0]["cash"] = -40.0
-    assert not absorb(venue, 1, None)
+    assert not absorb(venue, 1, None, None)
     assert fund_balance(venue) == 100.0
 
 
