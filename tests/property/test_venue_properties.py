@@ -417,7 +417,7 @@ def test_adl_keeper_asks_no_second_winner_before_the_first_is_closed(winners, sh
     score = [adl_keeper.score(venue, w, venue.terms[0]["keeper_picks"]) for w in range(len(winners))]
     rest, asked = share * total, []
     while rest > 0.0 and len(asked) < len(winners):
-        w, quantity = adl_keeper.choose(venue, len(winners), 1.0, rest, 100.0, 1)
+        w, quantity = adl_keeper.choose(venue, len(winners), 1.0, rest, 100.0, 1, None, None)
         assert quantity == min(rest, winners[w][0])
         asked.append(w)
         venue.rows[w]["size"] += quantity

@@ -64,11 +64,11 @@ def test_the_index_by_hand_of_the_vector_and_its_mirror():
         row = venue.rows[a]
         row["entry_notional"] = row["carry"] = size * entry
         venue.accounts[a]["cash"] = value - size * (90_000.0 - entry)
-    assert choose(venue, 0, 1.0, 3.0, 0.0, 1) == (1, 3.0)
+    assert choose(venue, 0, 1.0, 3.0, 0.0, 1, None, None) == (1, 3.0)
     venue.accounts[2]["cash"] *= 0.9  # leverage 10.5 now
-    assert choose(venue, 0, 1.0, 3.0, 0.0, 1) == (2, 3.0)
-    assert choose(venue, 0, 1.0, 99.0, 0.0, 1) == (2, 10.5)  # no more than it holds
-    assert choose(venue, 0, -1.0, 1.0, 0.0, 1) == (0, 1.0)  # against a bankrupt short the long is asked
+    assert choose(venue, 0, 1.0, 3.0, 0.0, 1, None, None) == (2, 3.0)
+    assert choose(venue, 0, 1.0, 99.0, 0.0, 1, None, None) == (2, 10.5)  # no more than it holds
+    assert choose(venue, 0, -1.0, 1.0, 0.0, 1, None, None) == (0, 1.0)  # against a bankrupt short the long is asked
 
 
 def test_equal_ranks_go_by_account_id():

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import date
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
+import yaml
 
 from stress.config import load_protocol
 from stress.stages import CONTRACTS, Stage
@@ -100,6 +102,29 @@ def test_every_preset_names_sources_with_dates_and_what_it_leaves_out(file):
     assert all(source.date >= date(2026, 1, 1) for source in protocol.sources)
     assert any(not source.sure for source in protocol.sources)  # estimates are marked as such
     assert protocol.not_represented
+
+
+def leaves(stated, at=()):
+    """Yield the dotted key of every value below `stated`."""
+    parts = stated.items() if isinstance(stated, dict) else enumerate(stated) if isinstance(stated, list) else None
+    if parts is None:
+        yield ".".join(map(str, at))
+    else:
+        for key, value in parts:
+            yield from leaves(value, (*at, key))
+
+
+ABOUT = {"schema", "name", "title", "summary", "sources", "not_represented"}  # the file itself, no values of the venue
+
+
+@pytest.mark.parametrize("file", sorted(PROTOCOLS.glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_value_of_a_preset_has_a_source_and_every_source_has_values(file):
+    stated = yaml.safe_load(file.read_text())
+    keys = set(leaves({key: value for key, value in stated.items() if key not in ABOUT}))
+    patterns = [pattern for source in load_protocol(file).sources for pattern in source.values]
+    assert all(source.values for source in load_protocol(file).sources)
+    assert {key for key in keys if not any(fnmatchcase(key, pattern) for pattern in patterns)} == set()
+    assert {pattern for pattern in patterns if not any(fnmatchcase(key, pattern) for key in keys)} == set()
 
 
 def test_hyperliquid_lists_the_markets_of_the_house_model(hyperliquid):
