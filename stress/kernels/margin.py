@@ -88,6 +88,17 @@ def shortage_to_buffer(v, a, equity, requirement, buffer):
     return requirement - equity + buffer * exposed
 
 
+@inlined
+def keeper_reward(flagged, cost, least, profit_ratio, most, scaling, collateral):
+    """Reward of whoever liquidates an account, USD: its cost and a profit, no more than a share of the collateral or `most`.
+
+    min(max(cost + least, cost x (1 + profit_ratio), flagged + cost), collateral x scaling, most), as in Synthetix v3,
+    perps-market/contracts/storage/GlobalPerpsMarketConfiguration.sol:146 @ 23585f73; `flagged` is a share of the notional.
+    """
+    wanted = max(max(cost + least, cost * (1.0 + profit_ratio)), flagged + cost)
+    return min(wanted, min(collateral * scaling, most))
+
+
 @kernel
 def restart_attribution(v, a):
     """Count the account's losses by market from the present marks on: it was filled."""

@@ -43,15 +43,33 @@ def pnl_factor(profit, pool):
 
 
 @inlined
+def is_excessive(profit, pool, limit):
+    """Tell whether a side is owed more than `limit` of the pool's value."""
+    return pnl_factor(profit, pool) > limit
+
+
+@inlined
 def paid_share(profit, pool, cap):
     """Share of their profit that the winners of a side are paid."""
     return 1.0 if profit <= cap * pool else cap * pool / profit
 
 
 @inlined
+def paid(profit, share):
+    """USD paid of a position's profit where its side is paid a share; a loss is not cut."""
+    return profit * share if profit > 0.0 else profit
+
+
+@inlined
+def profit_at(price, size, entry_notional):
+    """Unrealised profit at a price, USD, signed; size and entry notional have one sign."""
+    return size * price - entry_notional
+
+
+@inlined
 def profit_of(v, r):
     """Unrealised profit of a row at the oracle price, USD, signed."""
-    return v.rows[r]["size"] * v.markets[v.rows[r]["market"]]["oracle"] - v.rows[r]["entry_notional"]
+    return profit_at(v.markets[v.rows[r]["market"]]["oracle"], v.rows[r]["size"], v.rows[r]["entry_notional"])
 
 
 @kernel
@@ -79,8 +97,8 @@ def side_profit(v, m, side):
     sum_sides(v, m)
     market = v.markets[m]
     if side > 0.0:
-        return market["long_held"] * market["oracle"] - market["long_entry"]
-    return market["short_held"] * market["oracle"] - market["short_entry"]
+        return profit_at(market["oracle"], market["long_held"], market["long_entry"])
+    return profit_at(market["oracle"], market["short_held"], market["short_entry"])
 
 
 @kernel
@@ -145,7 +163,7 @@ def review(v, path, t):
         for i in range(2):
             side = 1.0 - 2.0 * i
             profit = side_profit(v, m, side)
-            if pnl_factor(profit, pool) > v.terms[m]["pnl_factor_max"]:
+            if is_excessive(profit, pool, v.terms[m]["pnl_factor_max"]):
                 close_winners(v, m, side, profit, pool, t)
 
 
@@ -169,8 +187,9 @@ def horizon(v, t, maintenance):
             for k in range(v.markets[m]["rows_start"], v.markets[m]["rows_end"]):
                 r = v.market_rows[k]
                 a = v.rows[r]["account"]
-                if a < v.traders and v.rows[r]["size"] * side > 0.0 and profit_of(v, r) > 0.0:
-                    cut = min((1.0 - share) * profit_of(v, r), max(0.0, equity(v, a)))
+                own = profit_of(v, r)
+                if a < v.traders and v.rows[r]["size"] * side > 0.0 and own > 0.0:
+                    cut = min(own - paid(own, share), max(0.0, equity(v, a)))
                     touch(v, a)
                     touch(v, v.traders + POOL)
                     v.accounts[a]["cash"] -= cut

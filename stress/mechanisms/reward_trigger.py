@@ -2,9 +2,7 @@
 
 Stage        trigger.
 Formula      requirement > 0 and equity < requirement + reward; N = notional of a position at the mark;
-             flag reward = max(sum of flag_reward_ratio x N, collateral_reward_ratio x collateral),
-             reward = min(max(cost + minimum_keeper_reward, cost x (1 + minimum_profit_ratio), flag reward + cost),
-                          min(collateral x keeper_reward_scaling, maximum_keeper_reward)), cost = liquidation_cost,
+             reward = kernels.margin.keeper_reward of max(sum of flag_reward_ratio x N, collateral_reward_ratio x collateral),
              collateral = equity less the profit and loss of open positions, not below 0. Queue by account id.
 Source       Synthetix v3, perps-market/contracts/storage/PerpsAccount.sol:189 and
              GlobalPerpsMarketConfiguration.sol:146 @ 23585f73.
@@ -17,6 +15,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from stress.kernels.jit import inlined, kernel
+from stress.kernels.margin import keeper_reward
 from stress.stages import Mechanism, MechanismParameters, NonNegativeByMarket, Stage
 
 
@@ -36,11 +35,15 @@ class RewardTrigger(MechanismParameters):
 def reward(v, by_notional, collateral):
     """Reward of the keeper who liquidates an account, USD; `by_notional` is what its positions alone would give."""
     terms = v.terms[0]
-    cost = terms["liquidation_cost"]
-    flagged = max(by_notional, collateral * terms["collateral_reward_ratio"])
-    least = max(cost + terms["minimum_keeper_reward"], cost * (1.0 + terms["minimum_profit_ratio"]))
-    most = min(collateral * terms["keeper_reward_scaling"], terms["maximum_keeper_reward"])
-    return min(max(least, flagged + cost), most)
+    return keeper_reward(
+        max(by_notional, collateral * terms["collateral_reward_ratio"]),
+        terms["liquidation_cost"],
+        terms["minimum_keeper_reward"],
+        terms["minimum_profit_ratio"],
+        terms["maximum_keeper_reward"],
+        terms["keeper_reward_scaling"],
+        collateral,
+    )
 
 
 @kernel

@@ -2,9 +2,8 @@
 
 Stage        fees.
 Formula      surplus S = filled x side x (price - bankruptcy price), not below 0: the filled contracts' part of the account's
-             margin. Keeper: min(max(cost + minimum, cost x (1 + profit ratio), flag share x notional + cost),
-             scaling x S, largest reward), cost = execution cost. The rest of S goes to seized_to; with
-             seize: whole_only only where the fill closes the position.
+             margin. Keeper: kernels.margin.keeper_reward of flag share x notional, out of S. The rest of S goes to
+             seized_to; with seize: whole_only only where the fill closes the position.
 Source       Synthetix perps v3, GlobalPerpsMarketConfiguration.sol:146 @ 23585f73 (all collateral to the pool);
              Perpetual Protocol v1 docs (2021): 1.25 % of notional to the liquidator, remaining margin to the insurance fund.
 Invariants   I1; reward and fee together never exceed the surplus, so they create no bad debt.
@@ -19,6 +18,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from stress.kernels.jit import inlined, kernel
+from stress.kernels.margin import keeper_reward
 from stress.kernels.venue import INSURANCE_FUND, LIQUIDATORS, POOL, TREASURY, VAULT
 from stress.stages import Mechanism, MechanismParameters, Stage
 
@@ -45,13 +45,6 @@ class SeizedMargin(MechanismParameters):
             return MechanismParameters.terms(self, market, step)
         stated = self.model_copy(update={"keeper_reward_max": 0.0})
         return MechanismParameters.terms(stated, market, step) | {"keeper_reward_max": math.inf}
-
-
-@inlined
-def keeper_reward(flagged, cost, least, profit_ratio, most, scaling, seized):
-    """Keeper's reward, USD: `flagged` = share of the notional, `seized` = margin from which it is paid."""
-    wanted = max(max(cost + least, cost * (1.0 + profit_ratio)), flagged + cost)
-    return min(wanted, min(seized * scaling, most))
 
 
 @inlined

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from stress.kernels.ledger import settle_funding
+from stress.kernels.ledger import counterparty_row, settle_funding
+from stress.kernels.venue import MARKET_MAKERS
 from stress.mechanisms import (
     adaptive_funding,
     fair_price_mark,
@@ -172,11 +173,18 @@ def gmx_borrowing_fee(inputs):
 @adapter("synthetix_perps_v3", "funding_velocity")
 def synthetix_velocity(inputs):
     """What one trader has paid (-) or received after each step; the skew changes at the end of a step."""
-    net, rate, paid, results = inputs["initial_skew"], 0.0, 0.0, []
-    for step in inputs["steps"]:
-        moved = velocity_funding.velocity(net, inputs["skew_scale"], inputs["max_funding_velocity"]) * step["days"]
-        paid += velocity_funding.accrued(inputs["price"], rate, rate + moved, step["days"]) * inputs["trader_size"]
-        rate += moved
-        net += step["skew_delta"]
-        results.append(float(-paid))
+    rule = {
+        "rule": "velocity_funding",
+        "funding_skew_scale": inputs["skew_scale"],
+        "velocity_max": inputs["max_funding_velocity"],
+    }
+    venue = venue_of({"X": inputs["price"]}, [(0.0, {0: (inputs["trader_size"], inputs["price"])})], funding=rule)
+    other_side = venue.rows[counterparty_row(venue, MARKET_MAKERS, 0)]
+    other_side["size"] = -inputs["initial_skew"]
+    results = []
+    for place, step in enumerate(inputs["steps"], start=1):
+        velocity_funding.accrue(venue._replace(step_seconds=step["days"] * DAY), None, place, None)
+        other_side["size"] -= step["skew_delta"]
+        settle_funding(venue, 0)
+        results.append(float(venue.accounts[0]["cash"]))
     return {"accrued_funding": results}

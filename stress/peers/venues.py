@@ -116,19 +116,23 @@ def gmx_position_price_impact(inputs):
 @adapter("gmx_v2", "adl_state")
 def gmx_adl_state(inputs):
     """Whether a side is deleveraged."""
-    profit = inputs["oi_tokens"] * inputs["index_price"] - inputs["oi_usd"]
+    side = 1.0 if inputs["is_long"] else -1.0
+    profit = adl_pool_profit.profit_at(inputs["index_price"], side * inputs["oi_tokens"], side * inputs["oi_usd"])
     pool = inputs["pool_amount"] * inputs["pool_token_price"]
-    factor = adl_pool_profit.pnl_factor(profit if inputs["is_long"] else -profit, pool)
-    return {"adl_enabled": bool(factor > inputs["max_pnl_factor_for_adl"]), "pnl_to_pool_factor": float(factor)}
+    return {
+        "adl_enabled": bool(adl_pool_profit.is_excessive(profit, pool, inputs["max_pnl_factor_for_adl"])),
+        "pnl_to_pool_factor": float(adl_pool_profit.pnl_factor(profit, pool)),
+    }
 
 
 @adapter("gmx_v2", "capped_pnl")
 def gmx_capped_pnl(inputs):
     """Collateral and what is paid of the profit of a long; a loss is not cut."""
-    profit = inputs["oi_tokens"] * inputs["index_price"] - inputs["oi_usd"]
+    price = inputs["index_price"]
+    profit = adl_pool_profit.profit_at(price, inputs["oi_tokens"], inputs["oi_usd"])
     share = adl_pool_profit.paid_share(profit, inputs["pool_usd"], inputs["max_pnl_factor_for_traders"])
-    own = inputs["position_tokens"] * inputs["index_price"] - inputs["position_size_usd"]
-    return {"payout_usd": float(inputs["collateral_usd"] + (own * share if own > 0.0 else own))}
+    own = adl_pool_profit.profit_at(price, inputs["position_tokens"], inputs["position_size_usd"])
+    return {"payout_usd": float(inputs["collateral_usd"] + adl_pool_profit.paid(own, share))}
 
 
 # ----------------------------------------------------------------------------------- Synthetix

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stress.mechanisms.seized_margin import keeper_reward
+from stress.kernels.margin import keeper_reward
 from tests.venues import account_cash, one_market_book, one_market_paths, protocol_of, run_one
 
 pytestmark = pytest.mark.interpreted
