@@ -70,7 +70,7 @@ def test_pro_rata_by_equity_leaves_everyone_the_same_share():
 def test_a_queue_takes_all_from_the_first():
     # Here the most levered comes first: the account of equity 1 with 100 contracts.
     layer = {"rule": "adl_profit_leverage", "adl_price": "mark", "adl_when": "negative_equity"}
-    assert by_rank(winners(layer), 3, 1.0, 7.5, 1.0, 1) == (2, 7.5)
+    assert by_rank(winners(layer), 3, 1.0, 7.5, 1.0, 1, None, None) == (2, 7.5)
 
 
 def test_open_interest_of_the_five_positions():
