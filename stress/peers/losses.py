@@ -207,7 +207,8 @@ def drift_resolve_bankruptcy(inputs):
 def drift_funding_delta(inputs):
     """Loss per base unit of all contracts."""
     contracts = abs(inputs["base_long"]) + abs(inputs["base_short"])
-    return {"cumulative_funding_delta_per_base": float(socialized_loss.index_delta(-inputs["loss"], contracts))}
+    delta = float(socialized_loss.index_delta(-inputs["loss"], contracts))
+    return {"cumulative_funding_delta_per_base": whole_quanta(delta, up=True)}  # the venue rounds it up
 
 
 @adapter("drift_v2", "socialized_loss_deposit_interest")

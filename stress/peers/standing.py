@@ -50,9 +50,10 @@ def protocol_of(**stages: Any) -> Protocol:
 
 
 def book_of(markets: Sequence[str], accounts: Sequence[tuple[float, Mapping[int, tuple[float, float]]]]) -> Book:
-    """Return a book of accounts (cash, {market: (size, entry price)})."""
-    rows = [(m, *row) for _, held in accounts for m, row in sorted(held.items())]
-    counts = [len(held) for _, held in accounts]
+    """Return a book of accounts (cash, {market: (size, entry price)}); a position of size 0 is none."""
+    held_by = [{m: row for m, row in sorted(held.items()) if row[0] != 0.0} for _, held in accounts]
+    rows = [(m, *row) for held in held_by for m, row in held.items()]
+    counts = [len(held) for held in held_by]
     return Book(
         markets=tuple(markets),
         trader=np.arange(len(accounts)),
