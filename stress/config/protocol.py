@@ -65,9 +65,8 @@ class Source(BaseModel):
     text: str = Field(description="the source: document, address or commit")
     date: Date = Field(description="when it was read")
     sure: bool = Field(default=True, description="false where the value is an estimate")
-    # No number depends on it, so it is neither hashed nor stored.
     values: tuple[str, ...] = Field(
-        default=(), exclude=True, description="keys of these values in the file, dotted; * stands for any part"
+        default=(), description="keys of these values in the file, dotted; * stands for any part"
     )
 
 

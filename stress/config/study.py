@@ -267,10 +267,14 @@ class Study(BaseModel):
         """BLAKE2b-128 of what the numbers depend on, as hexadecimal text.
 
         Values left at their default do not enter, so that a new optional key does not change an old
-        study; data files enter by their bytes, not by their path; the name does not enter.
+        study; data files enter by their bytes, not by their path; the name does not enter, nor which values
+        a source of a protocol is for.
         """
         stated = self.resolved(exclude_defaults=True)
         stated.pop("name", None)
+        for protocol in stated["protocol"] if isinstance(stated["protocol"], list) else [stated["protocol"]]:
+            for source in protocol["sources"]:
+                source.pop("values", None)
         hashes = stated.pop("data_hashes", {})
         content = {"block_size": self.block_size, **_replaced(stated, hashes)}
         text = json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":"))

@@ -224,6 +224,8 @@ def test_the_hash_of_the_quickstart_is_pinned_by_its_parts(quickstart):
 
     content = quickstart.resolved(exclude_defaults=True)
     del content["name"]
+    for source in content["protocol"]["sources"]:
+        del source["values"]
     content = {"block_size": 64} | content
     text = json.dumps(content, separators=(",", ":"), allow_nan=False)
     assert quickstart.content_hash == hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
