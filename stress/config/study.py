@@ -272,7 +272,7 @@ class Study(BaseModel):
         """
         stated = self.resolved(exclude_defaults=True)
         stated.pop("name", None)
-        for protocol in stated["protocol"] if isinstance(stated["protocol"], list) else [stated["protocol"]]:
+        for protocol in stated["protocol"]:
             for source in protocol["sources"]:
                 source.pop("values", None)
         hashes = stated.pop("data_hashes", {})

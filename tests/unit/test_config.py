@@ -224,7 +224,7 @@ def test_the_hash_of_the_quickstart_is_pinned_by_its_parts(quickstart):
 
     content = quickstart.resolved(exclude_defaults=True)
     del content["name"]
-    for source in content["protocol"]["sources"]:
+    for source in content["protocol"][0]["sources"]:
         del source["values"]
     content = {"block_size": 64} | content
     text = json.dumps(content, separators=(",", ":"), allow_nan=False)
