@@ -18,8 +18,11 @@ def render(document: Document) -> tuple[str, dict[str, bytes]]:
     verdict = document.verdict
     pictures: dict[str, bytes] = {}
     lines = [f"# {_said(document.title)}", f"*{_said(verdict.question or document.question)}*"]
-    box = " ".join(filter(None, (verdict.sentence, verdict.sure)))
-    lines += [f"> **{_said(verdict.headline)}** {_said(box)}"]
+    how, _, sure = verdict.sure.partition(":")
+    much = "**By how much:** " if verdict.question else ""
+    box = [f"**{_said(verdict.headline)}**", f"{much}{_said(verdict.sentence)}" if verdict.sentence else ""]
+    box += [f"**{_said(how)}:**{_said(sure)}"] if verdict.sure else []
+    lines += ["\n>\n".join(f"> {line}" for line in box if line)]
     asks = f"The study asks: {document.question}" if verdict.question else ""
     lines += [_said(" ".join(filter(None, (asks, verdict.grid))))] * bool(asks or verdict.grid)
     lines += [_table(verdict.table)]
@@ -54,7 +57,7 @@ def _table(table: Table) -> str:
     text = "\n".join(f"| {' | '.join(_said(cell) if row is not rows[1] else cell for cell in row)} |" for row in rows)
     if table.folded:
         return f"<details><summary>{html.escape(table.caption)}</summary>\n\n{text}\n\n</details>"
-    return f"{_said(table.caption)}\n\n{text}"
+    return f"**{_said(table.caption)}**\n\n{text}"
 
 
 def _said(text: str) -> str:

@@ -76,7 +76,7 @@ def compose(reading: Reading, handed: dict[str, Any], words: Words, step_limit: 
     sections = (
         _header(reading, words),
         _summary(reading, changed, words),
-        _parameters(changed, payload.follows(current, proposed)),
+        _parameters(reading, changed, payload.follows(current, proposed)),
         _motivation(reading, words),
         _paired(reading),
         heat_maps.section(reading),
@@ -184,7 +184,7 @@ def _summary(reading: Reading, changed: list[Change], words: Words) -> Section:
     markets = sorted({change.name.partition(".")[0] for change in changed if "." in change.name})
     where = f" in {', '.join(markets)}" if markets else ""
     count = f"{len(changed)} parameter{'s' if len(changed) != 1 else ''}"
-    scenarios = "; ".join(f"{s.name} ({s.given})" for s in reading.scenarios)
+    scenarios = "; ".join(f"{s.name}, {s.given}" for s in reading.scenarios)
     lines = (
         f"Changes {count}{where}: {verdict.change_in_words(reading)}; other markets and tiers follow in scale where "
         "the table below says so.",
@@ -214,7 +214,7 @@ def _change(change: Change) -> str:
     return f"{100 * (change.new / change.old - 1):+.3g} %".replace("-", "−")
 
 
-def _parameters(changed: list[Change], follow: list[Change]) -> Section:
+def _parameters(reading: Reading, changed: list[Change], follow: list[Change]) -> Section:
     def rows(listed: list[Change], *, exact: bool) -> Iterator[tuple[str, ...]]:
         for change in listed:
             unit = change.unit
@@ -236,7 +236,21 @@ def _parameters(changed: list[Change], follow: list[Change]) -> Section:
     blocks: list[Block] = [Table("Parameters that change", columns, tuple(rows(changed, exact=True)))]
     if follow:
         blocks.append(
-            Table("Margin fractions that follow, rounded to the raw unit", columns, tuple(rows(follow, exact=False)))
+            Table(
+                "Margin fractions that follow, rounded to the raw unit",
+                columns,
+                tuple(rows(follow, exact=False)),
+                folded=True,
+            )
+        )
+    markets = dict.fromkeys(change.name.partition(".")[0] for change in changed if "." in change.name)
+    if untried := [name for name in markets if name not in reading.study.markets]:
+        tried = ", ".join(reading.study.markets)
+        blocks.append(
+            Text.of(
+                f"Not tried: the study simulates {tried}; what changes in {', '.join(untried)} has no evidence here. A "
+                f"study with an axis of its own market, such as {reading.study.markets[0]}.leverage_cap, leaves the others."
+            )
         )
     return Section("parameters", "Parameters: current → proposed", tuple(blocks))
 
@@ -290,13 +304,21 @@ def _paired(reading: Reading) -> Section | None:
 
 
 def _specification(handed: dict[str, Any]) -> Section:
-    shown = {key: handed[key] for key in ("schema", "protocol", "changes", "checksum")}
+    head, tail = ({key: handed[key] for key in keys} for keys in (("schema", "protocol"), ("checksum",)))
+    changes = [f"  {json.dumps(change, ensure_ascii=False)}" for change in handed["changes"]]
+    shown = (
+        f"{{{json.dumps(head)[1:-1]},",
+        ' "changes": [',
+        *",\n".join(changes).splitlines(),
+        " ],",
+        f" {json.dumps(tail)[1:-1]}}}",
+    )
     lead = Text.of(
         "payload.json beside this text, with the hashes of the evidence. Its raw values were turned back into the venue "
         "and passed every bound of the venue's rules; the checksum is the BLAKE2b-128 of the rest. It is no venue's own "
         "message format."
     )
-    return Section("specification", "Specification", (lead, Code(tuple(json.dumps(shown, indent=1).splitlines()))))
+    return Section("specification", "Specification", (lead, Code(shown)))
 
 
 def _monitoring(reading: Reading, changed: list[Change], step_limit: float | None) -> Section:

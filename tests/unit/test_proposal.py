@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import types
 from pathlib import Path
 
 import numpy as np
@@ -135,9 +136,21 @@ def test_the_text_has_every_part_and_the_files_agree(tmp_path):
     for known in ("study_hash", "result_hash", "source_hash"):
         assert handed[known] in text
     assert handed["checksum"] in text
-    box = next(line for line in text.splitlines() if line.startswith("> "))
-    assert len(box.removeprefix("> ").replace("*", "").split()) <= 60
+    box = " ".join(line.removeprefix("> ") for line in text.splitlines() if line.startswith("> "))
+    assert all(words in box for words in ("riskier", "**By how much:**", "**How sure:**"))
+    assert len(box.replace("**By how much:**", "").replace("*", "").split()) <= 60
+    printed = text.split("```\n")[1]
+    assert json.loads(printed) == {key: handed[key] for key in ("schema", "protocol", "changes", "checksum")}
     assert all((tmp_path / name).is_file() for name in ("heat-map.png", "loss-exceedance.png", "who-pays.png"))
+
+
+def test_markets_that_change_without_having_been_tried_are_named():
+    changed = payload.changes(venue(), venue(leverage_cap=50.0))
+    tried = types.SimpleNamespace(study=types.SimpleNamespace(markets=("BTC", "ETH")))
+    *_, last = proposal._parameters(tried, changed, []).blocks
+    assert "the study simulates BTC, ETH; what changes in SOL, DOGE has no evidence here" in last.items[0]
+    tried.study.markets = MARKETS
+    assert len(proposal._parameters(tried, changed, []).blocks) == 1
 
 
 def test_what_the_proposer_says_stands_where_governance_looks_for_it_and_what_is_not_said_is_named(tmp_path):
