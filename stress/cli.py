@@ -1,4 +1,5 @@
-"""The command line: perpstress run, explain, report, compare, verify, path, peers, prices, replay, calibrate, book.
+"""The command line: perpstress run, explain, report, propose, compare, verify, path, peers, prices, replay,
+calibrate, book.
 
 Each command imports what it needs when it runs, so that `--help` answers at once.
 """
@@ -25,6 +26,7 @@ app = cyclopts.App(
     help="Stress-test the risk parameters of a perpetual-futures venue.",
     version_flags=["--version"],
     help_on_error=False,
+    default_parameter=cyclopts.Parameter(negative_iterable=()),
 )
 
 MarketData = Annotated[Path, cyclopts.Parameter(help="Folder in which a study's price files are looked for.")]
@@ -66,10 +68,14 @@ def run(
 
     Parameters
     ----------
-    study: The study file.
-    workers: Threads of this process; default: the cores of this machine.
-    scheduler: Address of a Dask scheduler whose workers see the same results folder.
-    report: Write report.html and report.md.
+    study
+        The study file.
+    workers
+        Threads of this process; default: the cores of this machine.
+    scheduler
+        Address of a Dask scheduler whose workers see the same results folder.
+    report
+        Write report.html and report.md.
     """
     from stress import runs
 
@@ -94,7 +100,8 @@ def explain(study: Path, *, market_data: MarketData = DATA) -> None:
 
     Parameters
     ----------
-    study: The study file.
+    study
+        The study file.
     """
     from stress.design import explain as explained
     from stress.sweep import Workbench
@@ -110,7 +117,8 @@ def report(run: Path) -> None:
 
     Parameters
     ----------
-    run: The run's folder.
+    run
+        The run's folder.
     """
     from stress.runs import open_run
 
@@ -136,15 +144,24 @@ def propose(
 
     Parameters
     ----------
-    run: The run's folder; its study states `proposed`.
-    out: Folder to write to; default: `proposal` in the run's folder.
-    author: Who proposes.
-    tag: What stands before the title in brackets.
-    why_now: One sentence for the summary.
-    motivation: Text file: the observed problem with dated sources, paragraphs apart by an empty line.
-    conflicts: The author's conflicts of interest.
-    licence: Licence of the text.
-    step_limit: Largest accepted relative change of one parameter, such as 0.03.
+    run
+        The run's folder; its study states `proposed`.
+    out
+        Folder to write to; default: `proposal` in the run's folder.
+    author
+        Who proposes.
+    tag
+        What stands before the title in brackets.
+    why_now
+        One sentence for the summary.
+    motivation
+        Text file: the observed problem with dated sources, paragraphs apart by an empty line.
+    conflicts
+        The author's conflicts of interest.
+    licence
+        Licence of the text.
+    step_limit
+        Largest accepted relative change of one parameter, such as 0.03.
     """
     from stress.runs import open_run
 
@@ -162,9 +179,12 @@ def compare(first: Path, second: Path, *, event: str = "mutualised_loss") -> Non
 
     Parameters
     ----------
-    first: Folder of the run to compare with.
-    second: Folder of the run that is compared.
-    event: mutualised_loss, fund_exhaustion, adl or market_makers_default.
+    first
+        Folder of the run to compare with.
+    second
+        Folder of the run that is compared.
+    event
+        mutualised_loss, fund_exhaustion, adl or market_makers_default.
     """
     from rich.console import Console
 
@@ -179,9 +199,12 @@ def verify(run: Path, *, block: int | None = None, scenario: str | None = None) 
 
     Parameters
     ----------
-    run: The run's folder.
-    block: Number of the block; default: one at random.
-    scenario: Name of the scenario; default: one at random.
+    run
+        The run's folder.
+    block
+        Number of the block; default: one at random.
+    scenario
+        Name of the scenario; default: one at random.
     """
     import random
 
@@ -222,13 +245,20 @@ def prices(
 
     Parameters
     ----------
-    files: CSV, Parquet or JSON: tidy tables, ccxt rows, exchange klines with or without header.
-    repair: Rules, each defect=rule as the table offers them; nothing is changed without one.
-    output: Write the repaired tables to this .parquet or .csv; refused while something wrong is left.
-    symbol: Symbol of files that do not say it.
-    venue: Venue of files that do not say it.
-    time_zone: Time zone of times that state none, such as Asia/Tokyo.
-    each: One row for each series instead of one for each defect.
+    files
+        CSV, Parquet or JSON: tidy tables, ccxt rows, exchange klines with or without header.
+    repair
+        Rules, each defect=rule as the table offers them; nothing is changed without one.
+    output
+        Write the repaired tables to this .parquet or .csv; refused while something wrong is left.
+    symbol
+        Symbol of files that do not say it.
+    venue
+        Venue of files that do not say it.
+    time_zone
+        Time zone of times that state none, such as Asia/Tokyo.
+    each
+        One row for each series instead of one for each defect.
     """
     import pandas as pd
     from rich.console import Console
@@ -277,7 +307,8 @@ def peers(*, vectors: Path = Path("tests/peer")) -> None:
 
     Parameters
     ----------
-    vectors: Folder of *.json files of vectors.
+    vectors
+        Folder of *.json files of vectors.
     """
     from rich.console import Console
     from rich.table import Table
@@ -305,11 +336,16 @@ def path(
 
     Parameters
     ----------
-    run: The run's folder.
-    path: Number of the path, as in the loss rows.
-    scenario: Name of the scenario; default: the first.
-    cell: Values of cell axes, such as leverage_cap=40,oracle_delay=60s; the others are those of the current cell.
-    csv: Write every step to this file instead of printing the steps that matter.
+    run
+        The run's folder.
+    path
+        Number of the path, as in the loss rows.
+    scenario
+        Name of the scenario; default: the first.
+    cell
+        Values of cell axes, such as leverage_cap=40,oracle_delay=60s; the others are those of the current cell.
+    csv
+        Write every step to this file instead of printing the steps that matter.
     """
     from stress import runs
 
@@ -346,17 +382,27 @@ def book(
 
     Parameters
     ----------
-    file: Table of positions (.csv, .parquet: trader, margin_mode, market, size, entry_price, collateral), or responses
+    file
+        Table of positions (.csv, .parquet: trader, margin_mode, market, size, entry_price, collateral), or responses
         of Hyperliquid's clearinghouseState or of dYdX's indexer (.json).
-    market: Market file; its markets and prices.
-    prices: MARKET=PRICE, instead of the market file's.
-    format: detect, tidy, hyperliquid or dydx.
-    other_markets: refuse, or drop positions in markets that the market file does not know.
-    scale: Factor on all sizes and collateral.
-    open_interest: Scale to this open interest instead, USD, one side.
-    resample: Draw this many traders with replacement, each with all accounts.
-    seed: Key of the draws.
-    plot: Draw the book to this .svg or .png.
+    market
+        Market file; its markets and prices.
+    prices
+        MARKET=PRICE, instead of the market file's.
+    format
+        detect, tidy, hyperliquid or dydx.
+    other_markets
+        refuse, or drop positions in markets that the market file does not know.
+    scale
+        Factor on all sizes and collateral.
+    open_interest
+        Scale to this open interest instead, USD, one side.
+    resample
+        Draw this many traders with replacement, each with all accounts.
+    seed
+        Key of the draws.
+    plot
+        Draw the book to this .svg or .png.
     """
     import numpy as np
     from pydantic import ValidationError
@@ -421,17 +467,27 @@ def calibrate(
 
     Parameters
     ----------
-    prices: Files of hourly bars, in any shape that `perpstress prices` reads.
-    output: Market file to write; the page goes beside it, with the suffix .html.
-    template: Market file from which comes what prices cannot identify (depth, open interest, premium).
-    markets: Markets to fit; default: all of the files.
-    repair: Rules, each defect=rule, as `perpstress prices` offers them.
-    replicates: Bootstrap replicates behind the standard errors.
-    samples: Simulated samples behind the bands of the page.
-    layer: parametric; or block_bootstrap, garch_fhs: paths are drawn from the hours of the one price file, which a study
+    prices
+        Files of hourly bars, in any shape that `perpstress prices` reads.
+    output
+        Market file to write; the page goes beside it, with the suffix .html.
+    template
+        Market file from which comes what prices cannot identify (depth, open interest, premium).
+    markets
+        Markets to fit; default: all of the files.
+    repair
+        Rules, each defect=rule, as `perpstress prices` offers them.
+    replicates
+        Bootstrap replicates behind the standard errors.
+    samples
+        Simulated samples behind the bands of the page.
+    layer
+        parametric; or block_bootstrap, garch_fhs: paths are drawn from the hours of the one price file, which a study
         then looks for in --market-data.
-    depth: Files of depth samples (USD within 1 % of the mid, both sides): depth.phi and depth_usd are fitted to them.
-    seed: Key of bootstrap and simulation.
+    depth
+        Files of depth samples (USD within 1 % of the mid, both sides): depth.phi and depth_usd are fitted to them.
+    seed
+        Key of bootstrap and simulation.
     """
     from stress import calibration, config, observations
     from stress.paths import PriceData
@@ -501,21 +557,35 @@ def replay(
 
     Parameters
     ----------
-    event: Name of a file in configs/scenarios; without it, they are listed.
-    protocol: Protocol file.
-    market: Market file.
-    markets: Markets to simulate; default: those of the event that market file, protocol and data know.
-    accounts: Accounts of the synthetic book.
-    impact_share: Shares of own impact to run at; default: 0, since history holds its own cascade already, and the
+    event
+        Name of a file in configs/scenarios; without it, they are listed.
+    protocol
+        Protocol file.
+    market
+        Market file.
+    markets
+        Markets to simulate; default: those of the event that market file, protocol and data know.
+    accounts
+        Accounts of the synthetic book.
+    impact_share
+        Shares of own impact to run at; default: 0, since history holds its own cascade already, and the
         share of flow that the venue states.
-    severity: Multiple of all log moves of history.
-    time_compression: History runs this much faster.
-    volatility_to: MARKET=0.6: rescale a market of history to a yearly volatility.
-    offset: Start history this much later (or earlier, -6h); one run each.
-    map: MARKET=ASSET: a market takes the moves of an asset of the event; MARKET=ASSET*1.4: that multiple of its log moves.
-    anchors: Use the anchors even where history is there.
-    study_only: Write the study file and stop.
-    configs: Folder with protocols, markets and scenarios.
+    severity
+        Multiple of all log moves of history.
+    time_compression
+        History runs this much faster.
+    volatility_to
+        MARKET=0.6: rescale a market of history to a yearly volatility.
+    offset
+        Start history this much later (or earlier, -6h); one run each.
+    map
+        MARKET=ASSET: a market takes the moves of an asset of the event; MARKET=ASSET*1.4: that multiple of its log moves.
+    anchors
+        Use the anchors even where history is there.
+    study_only
+        Write the study file and stop.
+    configs
+        Folder with protocols, markets and scenarios.
     """
     import yaml
 

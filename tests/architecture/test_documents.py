@@ -7,6 +7,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
+import docstring_parser
 import pytest
 
 from stress import glossary
@@ -111,3 +112,15 @@ def test_nothing_names_a_machine_or_a_registry():
 
 def test_no_market_data_ships():
     assert not [file for file in shipped() if file.suffix in {".parquet", ".gz", ".zip", ".feather"}]
+
+
+def test_help_says_what_every_option_is():
+    for name in app:
+        if name.startswith("-"):
+            continue
+        told = {
+            one.arg_name: one.description for one in docstring_parser.parse(app[name].default_command.__doc__).params
+        }
+        for option in app[name].assemble_argument_collection(default_parameter=app.default_parameter):
+            assert option.parameter.help or told.get(option.field_info.name), f"{name} {option.name}"
+            assert not any("empty" in one for one in option.names), f"{name} {option.names}"
