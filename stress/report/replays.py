@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -10,7 +11,7 @@ import numpy as np
 
 from stress.report import figures
 from stress.report.document import Block, Figure, Panel, Section, Table, Text
-from stress.report.formats import axis_label, percent, rounded_usd, stated, usd, utc
+from stress.report.formats import DASH, axis_label, percent, rounded_usd, stated, usd, utc
 from stress.report.reading import Reading, ScenarioView
 
 # A second drawing shows single steps this far around the worst one, if the horizon is much longer.
@@ -22,7 +23,7 @@ _MOST_ROWS = 12
 _MEASURES = {
     "liquidated_notional": "liquidated",
     "adl_notional": "deleveraged",
-    "adl_share": "deleveraged ÷ liquidated",
+    "adl_share": "deleveraged, share of liquidated",
     "fund_used": "paid by the fund ÷ its balance at the start",
 }
 
@@ -61,7 +62,7 @@ def section(reading: Reading) -> Section | None:
             blocks += [_words(scenario, told), _figure(reading, scenario, told)]
     if facts := _realised(reading):
         blocks.append(facts)
-    if reading.cell_axes and any(scenario.one_path for scenario in reading.scenarios):
+    if (reading.cell_axes or reading.path_axes) and any(scenario.one_path for scenario in reading.scenarios):
         blocks.append(_every_cell(reading))
     return Section("over-time", "What happened, step by step", tuple(blocks)) if blocks else None
 
@@ -83,7 +84,8 @@ def _realised(reading: Reading) -> Table | None:
     )
     caption = (
         f"Simulated against realised, {_cell_words(reading)}. Book and open interest are the study's and not the venue's of "
-        "that day, so shares can be held against each other, amounts only in order of magnitude"
+        "that day, so shares can be held against each other, amounts only in order of magnitude. Liquidated counts what "
+        "deleveraging closed too, as the fills of a venue do"
     )
     return (
         Table(caption, ("measure", "simulated here", "realised", "where and when", "how known"), rows) if rows else None
@@ -91,7 +93,9 @@ def _realised(reading: Reading) -> Table | None:
 
 
 def _simulated(reading: Reading, scenario: ScenarioView, told: Story, measure: str) -> float | None:
-    liquidated, deleveraged = float(told.liquidated.sum()), float(told.deleveraged.sum())
+    # A contract that a winner takes is closed for the account that fails: both of its fills are in a venue's tape.
+    deleveraged = float(told.deleveraged.sum())
+    liquidated = float(told.liquidated.sum()) + deleveraged
     if measure == "fund_used":
         paid = reading.number("mean_fund_paid", scenario, reading.headline)
         return paid / reading.fund if 0 < reading.fund < float("inf") else None
@@ -107,20 +111,28 @@ def _in_words(measure: str, value: float | None) -> str:
 
 
 def _every_cell(reading: Reading) -> Table:
+    """Return one row for each path, value of a path axis (depth, volatility) and cell."""
     outcomes = ("mutualised_loss", "bad_debt", "liquidated_notional", "adl_notional")
-    rows = tuple(
-        (
-            scenario.name,
-            *(reading.value_of(axis, cell[axis]) for axis in reading.cell_axes),
-            *(usd(reading.number(f"mean_{outcome}", scenario, cell)) for outcome in outcomes),
-        )
-        for scenario in reading.scenarios
-        if scenario.one_path
-        for cell in reading.cells()
-    )
+    axes = tuple(name for name in reading.path_axes if len(reading.plan.path_axes[name]) > 1)
+    moved = [
+        dict(zip(axes, index, strict=True))
+        for index in itertools.product(*(range(len(reading.plan.path_axes[name])) for name in axes))
+    ]
+    rows = []
+    for scenario in (one for one in reading.scenarios if one.one_path):
+        for point in moved:
+            for cell in reading.cells():
+                amounts = [reading.number(f"mean_{outcome}", scenario, cell | point) for outcome in outcomes]
+                closed = amounts[2] + amounts[3]
+                names = (
+                    reading.value_of(axis, at) for axis, at in (point | {n: cell[n] for n in reading.cell_axes}).items()
+                )
+                share = percent(amounts[3] / closed) if closed > 0 else DASH
+                rows.append((scenario.name, *names, *map(usd, amounts), share))
     heads = (outcome.replace("_", " ").replace("adl", "deleveraged") for outcome in outcomes)
-    columns = ("path", *map(axis_label, reading.cell_axes), *heads)
-    return Table("Every cell on these paths: outcomes, no probabilities", columns, rows, folded=len(rows) > _MOST_ROWS)
+    columns = ("path", *map(axis_label, (*axes, *reading.cell_axes)), *heads, "deleveraged, share of all closed")
+    caption = "Every cell on these paths: outcomes, no probabilities"
+    return Table(caption, columns, tuple(rows), folded=len(rows) > _MOST_ROWS)
 
 
 def _words(scenario: ScenarioView, told: Story) -> Text:

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from stress import config, contagion, design, grid, measures, report
 from stress.report import contagion as contagion_pages
-from stress.report import explorer, figures, formats, limits, verdict
+from stress.report import explorer, figures, formats, limits, replays, verdict
 from stress.report.reading import Reading
 from stress.stages import Seconds
 from stress.sweep.plan import layout as layout_of
@@ -551,6 +551,20 @@ def test_a_replay_run_one_way_only_says_so(in_a_folder_with_prices, shares, othe
     words = str(limits.section(Reading(run)).blocks)
     assert ("replayed one way only" in words) == bool(other)
     assert other in words
+
+
+def test_what_happened_is_held_against_the_event_in_its_own_terms(in_a_folder_with_prices):
+    fact = {"of": "a venue", "measure": "adl_share", "value": 0.382, "known": "measured", "source": "its fills"}
+    axes = {"axes": {"leverage_cap": [40, 50], "depth": [1.0, 0.1]}, "current": {"leverage_cap": 40}}
+    run = make_run({"scenarios": [{**REPLAY, "realised": [fact]}], "data_hashes": {}} | axes, trace=traced)
+    *_, facts, every = replays.section(Reading(run)).blocks
+    (row,) = facts.rows
+    # 17 steps of 7.5 M USD by order or takeover, 6 steps of 1.65 M USD by deleveraging, which closes an account too.
+    assert row[0] == "crash: deleveraged, share of liquidated"
+    assert row[1:3] == (formats.percent(9.9 / (127.5 + 9.9)), formats.percent(0.382))
+    assert every.columns[:3] == ("path", "depth", "leverage cap")
+    assert [cells[1:3] for cells in every.rows] == [("1", "40x"), ("1", "50x"), ("0.1", "40x"), ("0.1", "50x")]
+    assert every.columns[-1] == "deleveraged, share of all closed"
 
 
 def test_a_replay_beside_regimes_keeps_the_probabilities_of_the_regimes(in_a_folder_with_prices):
