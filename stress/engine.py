@@ -28,7 +28,7 @@ from stress.kernels.culling import begin_selection, list_insolvable, select_cand
 from stress.kernels.funding import promise
 from stress.kernels.halts import is_blocked
 from stress.kernels.impact import refresh_prices
-from stress.kernels.jit import by_reference, entry, inlined, kernel
+from stress.kernels.jit import by_reference, entry, inlined, kernel, not_negative
 from stress.kernels.ledger import (
     AUDIT_RESOLUTION,
     audit,
@@ -834,7 +834,6 @@ def _never_pending(v, a):
 def _everybody(v, t):
     if v.venue[0]["listed"][BOXES - 1] == 0:
         for a in range(v.traders):
-            v.lists[BOXES - 1, a] = a
             note_change(v, a)
         v.venue[0]["listed"][BOXES - 1] = v.traders
     return v.traders
@@ -859,6 +858,7 @@ def _selection(culled: bool, ceiling: Any, trigger: Mechanism, ranked: bool) -> 
 def _round(select: Any, flag: Any, liquidate: Any, unwind_row: Any, unwind: Any, absorb: Any, parts: _Parts) -> Any:
     """Return the kernel of stages 6 to 11: flag on the marks, fill in queue order, run the waterfall."""
     assessed, maintenance, initial = parts.assessed, parts.maintenance, parts.initial
+    listed = select is not _everybody
 
     @kernel
     def play_round(v, t, first_round):
@@ -870,7 +870,7 @@ def _round(select: Any, flag: Any, liquidate: Any, unwind_row: Any, unwind: Any,
         v.venue[0]["evaluations"] += candidates
         insolvent = v.venue[0]["holders_safe"] == 0 and equity(v, vault) < 0.0
         for k in range(candidates):
-            a = v.lists[BOXES - 1, k]
+            a = not_negative(v.lists[BOXES - 1, k] if listed else k)
             value, requirement, _ = assessed(v, a)
             due, priority = flag(v, a, value, requirement, t)
             if due:

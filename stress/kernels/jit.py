@@ -45,6 +45,15 @@ def entry(function: Callable[..., Any]) -> Any:
     return numba.njit(**_OPTIONS)(function)
 
 
+@inlined
+def not_negative(index):
+    """Return an index below 2^31 that is not negative, so that the compiler knows it is not.
+
+    Where it does not know, every access asks whether to count from the end: in a scan of accounts a quarter of the time.
+    """
+    return index & 0x7FFFFFFF
+
+
 class _Reference(types.Type):
     """A pointer to a named tuple that nobody changes and that outlives every call it is handed to."""
 
