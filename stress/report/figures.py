@@ -407,4 +407,4 @@ def over_time(
             place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
             axes.legend(**place, frameon=False, ncols=6, fontsize=9, columnspacing=1.2, handlelength=1.6)
 
-    return Panel(draw, (5.6, 2.8))
+    return Panel(draw, (5.3, 2.8))

@@ -23,9 +23,11 @@ def section(reading: Reading) -> Section | None:
     ]
     if not rows:
         return None
+    many = any(not scenario.one_path for scenario in reading.scenarios)
     lead = Text.of(
         "Promised is the rate that the venue quotes at the start, paid what the paying side paid over the horizon, as a "
-        "yearly rate, means over paths with 95 % intervals (+: longs pay). A position held for its funding earns the second."
+        f"yearly rate{', means over paths with 95 % intervals' * many} (+: longs pay). A position held for its funding earns "
+        "the second."
     )
     heads = (
         *(() if len(reading.shown) == 1 else ("venue" if reading.compares else "cell",)),

@@ -32,7 +32,10 @@ def named_cells(reading: Reading) -> Section:
     blocks: list[Block] = []
     if reading.cell_axes and not reading.compares:
         blocks.append(Text(tuple(f"{name.capitalize()}: {reading.describe(cell)}." for name, cell in reading.pair)))
-    for scenario in reading.scenarios:
+    outcomes = [scenario for scenario in reading.scenarios if scenario.one_path]
+    if outcomes and not reading.compares:
+        blocks.append(_outcomes(reading, outcomes))
+    for scenario in (one for one in reading.scenarios if reading.compares or not one.one_path):
         paths = int(reading.number("paths", scenario, reading.headline))
         counted = scenario.given if scenario.one_path else f"{paths:,} paths, 95 % intervals"
         rows = [
@@ -48,6 +51,17 @@ def named_cells(reading: Reading) -> Section:
         blocks.append(Table(f"{scenario.name}: {reading.horizon}, {counted}", columns, tuple(rows)))
     title = "The venues in numbers" if reading.compares else f"{' and '.join(names)} in numbers".capitalize()
     return Section("cells", title, tuple(blocks))
+
+
+def _outcomes(reading: Reading, scenarios: Sequence[ScenarioView]) -> Table:
+    """Return what happened on single paths, beside each other."""
+    columns = [(scenario, name, cell) for scenario in scenarios for name, cell in reading.pair]
+    heads = (f"{scenario.name}, {name}" if len(reading.pair) > 1 else scenario.name for scenario, name, _ in columns)
+    rows = tuple(
+        (words, *(say(reading, scenario, cell) for scenario, _, cell in columns))
+        for words, say in _measures(one_path=True)
+    )
+    return Table(f"{reading.horizon}, outcomes of single paths", ("measure", *heads), rows)
 
 
 _BESIDE = (
@@ -246,7 +260,7 @@ def who_pays(reading: Reading) -> Section:
     said_of = "Means over all paths, and the 99th percentile of each part by itself, with 95 % intervals"
     caption = (
         f"{said_of if many else 'Amounts on the path'}, {reading.horizon}, in the order in which a loss meets them. The "
-        "insurance fund's bar is no part of mutualised loss; the means of the others add up to it."
+        f"insurance fund's bar is no part of mutualised loss; {'the means of ' * many}the others add up to it."
         + (" A percentile without a whisker has too few paths for an interval." if many else "")
     )
     kinds = ("mean", "99th percentile") if many else ("amount",)
@@ -293,7 +307,8 @@ def by_market(reading: Reading) -> Section:
     whole = [term for term in MARKET_OUTCOMES if term not in parts and term.name not in funding.TERMS]
     blocks: list[Block] = [Text.of(f"Attribution: {ATTRIBUTION_RULE}.")]
     for name, cell in reading.pair:
-        caption = f"{name if reading.compares else f'{name.capitalize()} cell'}, means per path, {reading.horizon}"
+        amounts = "amounts" if all(scenario.one_path for scenario in reading.scenarios) else "means per path"
+        caption = f"{name if reading.compares else f'{name.capitalize()} cell'}, {amounts}, {reading.horizon}"
         note = "; dislocation is the largest distance of the venue's mid from the world price"
         blocks.append(_market_table(reading, cell, whole, caption + note, folded=False))
         blocks.append(_market_table(reading, cell, parts, f"{caption}: the parts of mutualised loss", folded=True))

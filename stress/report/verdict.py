@@ -320,6 +320,8 @@ def floor_in_words(reading: Reading) -> str:
 def _outcome(reading: Reading) -> Verdict:
     """Return the verdict on single paths: what happened, and no probability."""
     rows, hit, said = [], [], []
+    own = {scenario.name: scenario.given.partition(", ")[2] for scenario in reading.scenarios}
+    apart = all(own.values()) and len(set(own.values())) == len(own)  # one event, with and without own impact
     for scenario in reading.scenarios:
         losses = [usd(reading.number("mean_mutualised_loss", scenario, cell)) for _, cell in reading.pair]
         closed, paid = (
@@ -335,13 +337,13 @@ def _outcome(reading: Reading) -> Verdict:
         told = story(reading, scenario)
         times = ["–", "–"] if told is None else [_when(told.first(x)) for x in (told.liquidated, told.deleveraged)]
         rows.append((f"{scenario.name}, {scenario.given}", *losses, closed, paid, *times))
-        said.append(f"{scenario.name}: mutualised loss {losses[-1]}{fund}, first ADL {times[1]}.")
+        called = _sentence_case(own[scenario.name]) if apart else scenario.name
+        said.append(f"{called}: mutualised loss {losses[-1]}{fund}, first ADL {times[1]}.")
         if reading.number(f"events_{reading.event}", scenario, reading.headline):
-            own = scenario.given.partition(", ")[2]
-            hit.append(f"{scenario.name} ({own})" if own else scenario.name)
+            hit.append(own[scenario.name] if apart else f"on {scenario.name}")
     event = EVENTS[reading.event]
     every = f"{event} on every path" if len(rows) > 1 else event
-    headline = f"No {event}" if not hit else every if len(hit) == len(rows) else f"{event} only on {', '.join(hit)}"
+    headline = f"No {event}" if not hit else every if len(hit) == len(rows) else f"{event} only {', '.join(hit)}"
     kind = "historical path" if reading.scenarios[0].kind == "replay" else "stated path"
     # More than two paths do not fit into sixty words; the table has them all.
     sentence = " ".join(said) if len(said) <= 2 else ""
@@ -352,7 +354,7 @@ def _outcome(reading: Reading) -> Verdict:
         sure=sure,
         colour="none",
         table=Table(
-            f"Over {reading.horizon}; liquidations, fund and times are those of the {reading.pair[-1][0]} cell.",
+            f"Over {reading.horizon}; liquidations, fund and times are those of the {reading.pair[-1][0]} parameters.",
             (
                 "path",
                 *(f"mutualised loss, {name}" for name, _ in reading.pair),

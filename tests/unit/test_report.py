@@ -538,7 +538,7 @@ def test_a_replay_is_an_outcome_and_not_a_probability(in_a_folder_with_prices):
     assert "First liquidation: 2025-10-10 21:13 UTC" in words
     assert "First auto-deleveraging: 2025-10-10 21:19 UTC" in words
     assert "95 %" not in words.split("Who pays")[0]
-    assert "of days" not in words
+    assert "1 day in" not in words
     assert "VaR" not in words
     assert "Every cell on these paths" in words
 
