@@ -97,6 +97,9 @@ def lay_box(v, b, t):
         high = max(high * max(1.0, gap), mark)
         slack = SLACK * (high - low) + FLOOR * mark
         set_range(v, m, b, low - slack, high + slack)
+        ahead = ((last + 1) * WINDOW - t) / t  # funding may go on as it did
+        market["box_net_low"][b] -= max(0.0, index_of(v, m, 1.0) * ahead)
+        market["box_net_high"][b] += max(0.0, -index_of(v, m, -1.0) * ahead)
         if b > 0:
             stay_within(v, m, b)
 

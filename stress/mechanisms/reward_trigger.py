@@ -61,16 +61,18 @@ def reward_of(v, a):
     return reward(v, by_notional, max(0.0, collateral))
 
 
-@kernel
-def flag(v, a, equity, requirement, t):
-    """Return (liquidate now?, priority)."""
-    return requirement > 0.0 and equity < requirement + reward_of(v, a), 0.0
-
-
 @inlined
 def bound(v, a, equity, requirement):
     """Tell whether no account with at least this equity and at most this requirement is flagged."""
     return equity >= requirement + v.terms[0]["maximum_keeper_reward"]
+
+
+@kernel
+def flag(v, a, equity, requirement, t):
+    """Return (liquidate now?, priority)."""
+    if requirement <= 0.0 or bound(v, a, equity, requirement):
+        return False, 0.0
+    return equity < requirement or equity < requirement + reward_of(v, a), 0.0
 
 
 MECHANISM = Mechanism(
