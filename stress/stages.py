@@ -405,8 +405,7 @@ class Mechanism:
     state : memory the engine allocates and resets on every path.
     on_fill : on_fill(v, a, r, quantity, price, t), called after every fill at a venue of the execution stage
         (deleveraging closes contracts without one).
-    pending, next_event, advance, bound : for engines that skip steps; None disables skipping
-        for what the mechanism touches. `every_step` marks memory that both engines run each step.
+    pending, bound : what lets the engine skip accounts (margin, modifiers, collateral, trigger); without a bound it looks at all.
     """
 
     name: str
@@ -416,10 +415,7 @@ class Mechanism:
     state: tuple[StateField, ...] = ()
     on_fill: Callable[..., Any] | None = None
     pending: Callable[..., Any] | None = None
-    next_event: Callable[..., Any] | None = None
-    advance: Callable[..., Any] | None = None
     bound: Callable[..., Any] | None = None
-    every_step: bool = False
 
     def __post_init__(self) -> None:
         contract = CONTRACTS[self.stage]

@@ -185,5 +185,4 @@ MECHANISM = Mechanism(
         StateField("funding_due", "market", "f8", "fraction since the last charge"),
         StateField("borrowing_due", "market", "f8", "fraction since the last charge, larger side"),
     ),
-    every_step=True,
 )

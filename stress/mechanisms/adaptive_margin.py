@@ -153,5 +153,4 @@ MECHANISM = Mechanism(
         StateField("excess_product", "market", "f8", "1"),
         StateField("reference_share", "market", "f8", "1", reset=1.0),
     ),
-    every_step=True,
 )

@@ -79,5 +79,4 @@ MECHANISM = Mechanism(
         StateField("mark_num", "market", "f8", "USD s"),
         StateField("mark_den", "market", "f8", "s"),
     ),
-    every_step=True,
 )

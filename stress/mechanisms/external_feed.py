@@ -82,6 +82,4 @@ def observe(v, path, t, first_round):
             v.markets[m]["oracle_step"] = s
 
 
-MECHANISM = Mechanism(
-    name="external_feed", stage=Stage.ORACLE, parameters=ExternalFeed, kernels={"observe": observe}, every_step=True
-)
+MECHANISM = Mechanism(name="external_feed", stage=Stage.ORACLE, parameters=ExternalFeed, kernels={"observe": observe})

@@ -66,6 +66,4 @@ def mark(v, path, t, first_round):
         market["mark"] = oracle + basis
 
 
-MECHANISM = Mechanism(
-    name="fair_price_mark", stage=Stage.MARK, parameters=FairPriceMark, kernels={"mark": mark}, every_step=True
-)
+MECHANISM = Mechanism(name="fair_price_mark", stage=Stage.MARK, parameters=FairPriceMark, kernels={"mark": mark})

@@ -56,5 +56,4 @@ MECHANISM = Mechanism(
         StateField("premium_num", "market", "f8", "USD s"),
         StateField("premium_den", "market", "f8", "s"),
     ),
-    every_step=True,
 )

@@ -387,5 +387,4 @@ MECHANISM = Mechanism(
         StateField("validator_weight", "market", "f8", "1", shape=(MOST,)),
         StateField("updates_blocked_at", "market", "i8", "step", reset=-(2.0**40)),
     ),
-    every_step=True,
 )

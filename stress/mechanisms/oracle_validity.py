@@ -78,5 +78,4 @@ MECHANISM = Mechanism(
         StateField("validity_num", "market", "f8", "USD s"),
         StateField("validity_den", "market", "f8", "s"),
     ),
-    every_step=True,
 )

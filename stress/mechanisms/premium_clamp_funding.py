@@ -180,5 +180,4 @@ MECHANISM = Mechanism(
         StateField("premium_samples", "market", "f8", "samples"),
         StateField("premium_sample", "market", "f8", "fraction", shape=(SLOTS,)),
     ),
-    every_step=True,
 )

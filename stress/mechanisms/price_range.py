@@ -61,5 +61,4 @@ MECHANISM = Mechanism(
     kernels={"maintenance": maintenance, "update": update},
     bound=bound,
     state=(StateField("widest_range", "market", "f8", "fraction"),),
-    every_step=True,
 )

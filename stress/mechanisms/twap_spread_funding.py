@@ -136,5 +136,4 @@ MECHANISM = Mechanism(
         StateField("oracle_sum", "market", "f8", "USD"),
         StateField("spread_samples", "market", "f8", "samples"),
     ),
-    every_step=True,
 )

@@ -74,5 +74,4 @@ MECHANISM = Mechanism(
     parameters=VelocityFunding,
     kernels={"accrue": accrue, "quote": quote},
     state=(StateField("rate_moved", "market", "f8", "daily rate less that of t = 0"),),
-    every_step=True,
 )
