@@ -96,13 +96,26 @@ def _read(file: Path) -> Iterator[Vector]:
         yield Vector(file=file.name, relative=entry.get("rel_tol"), **{key: entry[key] for key in wanted})
 
 
+class _Inputs(dict[str, Any]):
+    """A vector's inputs, which say what they lack."""
+
+    def __missing__(self, key: str) -> Any:
+        raise PeerError("an input that this mechanism needs", key=key, fix="state it in the vector")
+
+
+def _stated(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return _Inputs({key: _stated(inner) for key, inner in value.items()})
+    return [_stated(inner) for inner in value] if isinstance(value, list) else value
+
+
 def hold(vector: Vector) -> Agreement:
     """Answer a vector with its adapter and compare; a mechanism without an adapter does not agree."""
     answer = _adapters.get((vector.protocol, vector.mechanism))
     if answer is None:
         return Agreement(vector, {}, (f"no adapter answers {vector.mechanism} of {vector.protocol}",))
     try:
-        given = answer(vector.inputs)
+        given = answer(_stated(vector.inputs))
     except Rejected as rejection:
         given = {"error": str(rejection)}
     except (StressError, ArithmeticError, LookupError, TypeError, ValueError) as error:

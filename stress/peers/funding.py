@@ -97,7 +97,7 @@ def drift_funding_rate(inputs):
         inputs["mark_twap"],
         inputs["oracle_twap"],
         inputs["clamp_divisor"],
-        inputs["offset_divisor"] or float("inf"),
+        inputs.get("offset_divisor") or float("inf"),
         inputs["period_seconds"] / DAY,
     )
     return {"rate_per_base": float(rate)}
@@ -146,7 +146,7 @@ def gmx_adaptive_funding(inputs):
         inputs["threshold_stable"],
         inputs["threshold_decrease"],
         inputs["max_factor"],
-        inputs["exponent"],
+        inputs.get("exponent", 1.0),
     )
     return {"next_saved_factor_per_second": float(rate), "longs_pay_shorts": bool(rate > 0.0)}
 

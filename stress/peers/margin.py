@@ -114,7 +114,7 @@ def drift_margin(maintenance, initial=None, size_premium=0.0, mode_initial=0.0, 
 @adapter("drift_v2", "perp_margin_ratio")
 def drift_margin_ratio(inputs):
     """Margin ratio of a size, to open, to fill (weights midway) or to keep."""
-    size, mode = inputs["size"], inputs["high_leverage"]
+    size, mode = inputs["size"], inputs.get("high_leverage", False)
     venue = venue_of(
         {"X": 1.0},
         [],
@@ -123,7 +123,7 @@ def drift_margin_ratio(inputs):
             inputs["margin_ratio_initial"],
             inputs["imf_factor"],
             inputs["hlm_initial"] if mode else 0.0,
-            inputs["hlm_maintenance"],
+            inputs["hlm_maintenance"] if mode else 0.0,
         ),
     )
     rules = {

@@ -47,7 +47,7 @@ def gmx_is_liquidatable(inputs):
         trigger={"rule": "remaining_collateral", "minimum_collateral_usd": inputs["min_collateral_usd"]},
     )
     equity, _ = assess(venue, 0, pool_minimum_collateral.maintenance)
-    left = remaining_collateral.remaining(equity, inputs["price_impact_usd"], inputs["fees_usd"])
+    left = remaining_collateral.remaining(equity, inputs.get("price_impact_usd", 0.0), inputs.get("fees_usd", 0.0))
     requirement = pool_minimum_collateral.maintenance(venue, 0, size, entry)
     return {"liquidatable": bool(remaining_collateral.short(venue, left, requirement))}
 
@@ -101,7 +101,7 @@ def hyperliquid_stage(inputs):
     }
     venue = venue_of({"X": 1.0}, [(inputs["account_value"], {0: (notional, 1.0)})], **rules)
     venue.markets["depth"] = float("inf")
-    if inputs["in_cooldown"]:
+    if inputs.get("in_cooldown", False):
         venue.accounts[0]["cooldown_until"], venue.accounts[0]["cooldown_round"] = 30, -2.0
     round_of(**rules).play(venue, 1, True)
     for stage, closed in (

@@ -434,6 +434,19 @@ def test_bitmex_allocations(sizes, scores, liquidated):
     agrees("various", "bitmex_adl_allocation", {"liquidated_size": liquidated, "accounts": accounts})
 
 
+def test_an_input_that_a_vector_lacks_is_named_and_optional_ones_may_be_left_out():
+    inputs = {"notional": 1e6, "tiers": [{"lower_bound": 0}]}
+    (said,) = hold(
+        Vector("f", "x", "hyperliquid", "tiered_maintenance_margin", inputs, {"maintenance_margin": 1}, None)
+    ).differs
+    assert "max_leverage" in said
+    assert "an input that this mechanism needs" in said
+    least = {"position_notional": 1e5, "maintenance_margin": 1e3, "account_value": 9e2}
+    agrees("hyperliquid", "liquidation_stage", least | {"in_cooldown": False})
+    expected = ANSWERS["hyperliquid", "liquidation_stage"](least | {"in_cooldown": False})
+    assert hold(Vector("f", "x", "hyperliquid", "liquidation_stage", least, expected, None)).holds
+
+
 def test_a_mechanism_that_nobody_answers_is_named():
     answer = hold(Vector("f", "x", "dydx_v4", "teleportation", {}, {"arrived": True}, None))
     assert answer.differs == ("no adapter answers teleportation of dydx_v4",)
