@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from stress import engine
 from stress.kernels import deleveraging
-from stress.kernels.ledger import equity
+from stress.kernels.funding import pay_sides
+from stress.kernels.ledger import equity, trade
 from stress.kernels.margin import assess
+from stress.kernels.venue import TREASURY
 from stress.mechanisms import (
     adaptive_fund,
     adaptive_funding,
@@ -256,6 +258,28 @@ def test_adaptive_funding_moves_money_only_between_users_and_pool(data):
         cell.start.accounts, cell.start.rows, cell.start.markets
     )
     assert abs(moved - venue.venue[0]["external_flow"]) <= 1e-9 * max(cell.gross_notional, 1.0)
+
+
+@given(
+    st.sampled_from([-3.0, 2.0]),
+    st.floats(-6.0, 6.0),
+    st.floats(-5.0, 5.0),
+    st.floats(-5.0, 5.0),
+    st.floats(80.0, 120.0),
+)
+def test_a_trade_at_the_mark_leaves_equity_whatever_its_sides_paid(size, traded, by_longs, to_shorts, mark):
+    assume(abs(traded) > 1e-3)
+    venue = at_rest(protocol_of(), one_market_book([1e4], [size], [100.0]), [100.0], steps=0)
+    venue.markets[0]["mark"] = mark
+    engine.set_net_marks(venue)
+    whole = sum(equity(venue, a) for a in range(len(venue.accounts)))
+    pay_sides(venue, 0, by_longs, to_shorts, TREASURY)
+    engine.set_net_marks(venue)
+    own = 1e4 + size * (mark - 100.0) - size * (by_longs if size > 0.0 else to_shorts)
+    assert equity(venue, 0) == pytest.approx(own)
+    assert sum(equity(venue, a) for a in range(len(venue.accounts))) == pytest.approx(whole)
+    trade(venue, 0, traded, mark)  # adds, closes, or turns the position around
+    assert equity(venue, 0) == pytest.approx(own)
 
 
 # ------------------------------------------------------------------------------------ breakers
