@@ -22,6 +22,7 @@ from scipy.stats import gamma, rankdata
 
 from stress.calibration.depth_samples import CALM_AFTER_JUMP, DepthSamples
 from stress.calibration.depth_samples import FEWEST_HOURS as FEWEST_DEPTH_HOURS
+from stress.calibration.errors import SAID, standard_errors
 from stress.calibration.states import LEAST_SD, Fit, States
 from stress.errors import PriceFileError, StudyError, did_you_mean
 from stress.observations import market_of
@@ -45,6 +46,7 @@ LEVEL_WINDOW = 169  # hours of local bipower volatility, centred: a week, so tha
 MAJOR_COVERAGE = 0.9  # of the longest history
 FEWEST_HOURS = 2000
 REPLICATES = 100
+LARGE = 1.5  # thresholds
 MEAN_BLOCK = 336  # hours
 
 
@@ -89,6 +91,14 @@ class Evidence:
     def clusters(self) -> bool:
         """Whether there is slow volatility to speak of."""
         return self.states.sd > LEAST_SD
+
+
+class Estimate(NamedTuple):
+    """The fitted part of a market file, warnings, and errors by the likelihood on the scale of each parameter, by key."""
+
+    fitted: dict[str, Any]
+    warnings: list[str]
+    errors: dict[str, float]
 
 
 class Fitted(NamedTuple):
@@ -217,7 +227,7 @@ def observe(data: Panel, template: MarketModel, samples: Sequence[DepthSamples] 
     correlation = diffusion.fit_correlation(calm, states.chance, one)[0]
     chance = None
     if count > 2 and seen.common.any():
-        beta, dispersion, _ = fitting.fit_beta(returns, level, seen, correlation, one)
+        beta, dispersion, *_ = fitting.fit_beta(returns, level, seen, correlation, one)
         known = majors & ~np.isnan(beta)
         if known.sum() > 2:
             deviation = diffusion.fit_volatility(calm, one, power)[known]
@@ -269,18 +279,21 @@ def estimate(
     template: MarketModel,
     weight: np.ndarray | None = None,
     draws: np.random.Generator | None = None,
-) -> tuple[dict[str, Any], list[str]]:
-    """Return the fitted part of a market file, and warnings; a replicate with weight (n,) of hours and its own draws."""
+) -> Estimate:
+    """Return the fitted part of a market file; a replicate with weight (n,) of hours and its own draws."""
     data, seen, warnings = evidence.panel, evidence.seen, []
     found = evidence.states if weight is None else evidence.fit.read(weight, draws)
+    by_states = evidence.fit.errors(list(template.regimes.states)) if weight is None else {}
     weight = np.ones(len(data.hours)) if weight is None else weight
     names, states = data.markets, list(template.regimes.states)
     sigma = diffusion.fit_volatility(evidence.diffusive, weight, found.power)
     correlation = diffusion.fit_correlation(evidence.diffusive, found.chance, weight)[0]
     mixed = _correlation_weights(evidence, found, sigma, correlation, weight)
-    beta, dispersion, hours = fitting.fit_beta(data.returns, evidence.level, seen, evidence.correlation, weight)
+    beta, dispersion, hours, of_beta = fitting.fit_beta(
+        data.returns, evidence.level, seen, evidence.correlation, weight
+    )
     hours_of_day = seasonality.fit_hours(evidence.power, evidence.hour, weight)
-    common, said = _common(evidence, template, weight)
+    common, errors, said = _common(evidence, template, weight)
     warnings += said
     phi, calm_depth, said = _depth(evidence, found, template, weight)
     warnings += said
@@ -293,8 +306,10 @@ def estimate(
             beta[i], dispersion[i] = (kept.jump_beta, kept.jump_dispersion) if kept else (1.0, 0.0)
             source = "kept from the template" if kept else "set to 1 and 0"
             warnings.append(f"{name}: {hours[i]} common jumps; jump_beta and jump_dispersion are {source}")
-        own, said = _own(evidence, i, weight)
+        own, of_own, said = _own(evidence, i, weight)
         warnings += said
+        errors |= {f"markets.{name}.{key}": error for key, error in of_own.items()}
+        errors |= {f"markets.{name}.jump_{key}": of_beta[i, k] for k, key in enumerate(("beta", "dispersion"))}
         markets[name] = {
             "price": float(data.last[i]),
             "volatility": float(sigma[i]),
@@ -305,7 +320,7 @@ def estimate(
         }
         if name in calm_depth:
             markets[name]["depth_usd"] = calm_depth[name]
-    return {
+    fitted = {
         "markets": markets,
         "correlation": {
             name: {names[j]: float(correlation[i, j]) for j in range(i)} for i, name in enumerate(names) if i
@@ -323,7 +338,8 @@ def estimate(
         "jumps": {"common": common},
         "wicks": common_wicks,
         "depth": None if phi is None else {"phi": phi},
-    }, warnings
+    }
+    return Estimate(fitted, warnings, errors | by_states)
 
 
 def _correlation_weights(
@@ -336,8 +352,9 @@ def _correlation_weights(
         return np.zeros(found.chance.shape[1])
     a, b = np.array(pairs).T
     scaled = evidence.diffusive / (sigma * np.sqrt(3600.0 / diffusion.YEAR))
-    product = scaled[:, a] * scaled[:, b]
-    return regimes.fit_correlation_weights(product, found.chance, found.variance, correlation[a, b], weight)
+    return regimes.fit_correlation_weights(
+        scaled[:, a], scaled[:, b], found.chance, found.variance, correlation[a, b], weight
+    )
 
 
 def _depth(
@@ -362,17 +379,20 @@ def _depth(
     return max(phi, 0.0), calm, warnings
 
 
-def _common(evidence: Evidence, template: MarketModel, weight: np.ndarray) -> tuple[dict[str, Any] | None, list[str]]:
-    """Return the train of common jumps: exponential sizes each way, in the first regime's size."""
+def _common(
+    evidence: Evidence, template: MarketModel, weight: np.ndarray
+) -> tuple[dict[str, Any] | None, dict[str, float], list[str]]:
+    """Return the train of common jumps (exponential sizes each way, in the first regime's size), errors and warnings."""
     kept = template.jumps.common
     returns, seen = evidence.panel.returns[:, 0], evidence.seen
     hours = np.flatnonzero(seen.common & seen.flags[:, 0])
     if evidence.chance is None or weight[hours].sum() < fitting.FEWEST:
         if evidence.majors.sum() > 2 and kept:
-            return kept.model_dump(), [f"{len(hours)} common jumps: jumps.common is kept from the template"]
-        return None, [
+            return kept.model_dump(), {}, [f"{len(hours)} common jumps: jumps.common is kept from the template"]
+        said = (
             "fewer than three markets of a long history: common jumps cannot be told from own ones; all jumps are own"
-        ]
+        )
+        return None, {}, [said]
     threshold = fitting.THRESHOLD * evidence.level[:, 0] / evidence.jump_size
     usable = ~np.isnan(evidence.panel.returns).any(axis=1, where=evidence.majors) & ~np.isnan(threshold)
     exposure = fitting.expose(threshold[usable], evidence.jump_intensity[usable], weight[usable])
@@ -384,29 +404,49 @@ def _common(evidence: Evidence, template: MarketModel, weight: np.ndarray) -> tu
         if weight[mine].sum() < 3:
             warnings.append(f"{len(mine)} common jumps {name}: their mean size is that of all common jumps")
             used = hours
-        mean, intensity = fitting.fit_exponential(size[used], threshold[used], weight[used], exposure, evidence.chance)
-        sides.append((mean, intensity * weight[mine].sum() / weight[used].sum()))
+        train = fitting.fit_exponential(size[used], threshold[used], weight[used], exposure, evidence.chance)
+        share = weight[mine].sum() / weight[used].sum()
+        sides.append((train, train.intensity * share))
     (down, often_down), (up, often_up) = sides
     total = often_down + often_up
-    law = {"law": "kou", "p_down": often_down / total, "mean_down": down, "mean_up": up}
-    return {"intensity": total, "size": law}, warnings
+    law = {"law": "kou", "p_down": often_down / total, "mean_down": down.size, "mean_up": up.size}
+    errors = {
+        "jumps.common.intensity": np.hypot(often_down * down.intensity_error, often_up * up.intensity_error) / total,
+        "jumps.common.size.p_down": np.hypot(down.intensity_error, up.intensity_error),
+        "jumps.common.size.mean_down": down.size_error,
+        "jumps.common.size.mean_up": up.size_error,
+    }
+    return {"intensity": total, "size": law}, errors, warnings
 
 
-def _own(evidence: Evidence, i: int, weight: np.ndarray) -> tuple[dict[str, Any] | None, list[str]]:
-    """Return the train of own jumps of market i, None where too few were seen."""
+def _own(evidence: Evidence, i: int, weight: np.ndarray) -> tuple[dict[str, Any] | None, dict[str, float], list[str]]:
+    """Return the train of own jumps of market i (None where too few were seen), errors and warnings."""
     name, seen = evidence.panel.markets[i], evidence.seen
     hours = np.flatnonzero(seen.own[:, i])
     if weight[hours].sum() < fitting.FEWEST:
-        return None, [f"{name}: {len(hours)} own jumps seen, too few for a law; own_jumps is off"]
+        return None, {}, [f"{name}: {len(hours)} own jumps seen, too few for a law; own_jumps is off"]
     present = ~np.isnan(evidence.panel.returns[:, i])
     threshold = fitting.THRESHOLD * evidence.level[:, i] / evidence.jump_size
     exposure = fitting.expose(threshold[present], evidence.jump_intensity[present], weight[present])
     ordinary = present & ~seen.flags[:, i]
     quiet = float(np.average(seen.quiet[ordinary, i], weights=weight[ordinary]))
     size = np.abs(evidence.panel.returns[hours, i]) / evidence.jump_size[hours]
-    sd, intensity, bound = fitting.fit_normal(size, threshold[hours], weight[hours], exposure, quiet)
-    said = f"{name}: own jumps hardly exceed what is seen as one; their sd is held at half the threshold"
-    return {"intensity": intensity, "size": {"law": "normal", "sd": sd}}, [said] if bound else []
+    train = fitting.fit_normal(size, threshold[hours], weight[hours], exposure, quiet)
+    errors = {"own_jumps.size.sd": train.size_error, "own_jumps.intensity": train.intensity_error}
+    law = {"intensity": train.intensity, "size": {"law": "normal", "sd": train.size}}
+    return law, errors, [_alone(evidence, i)] if train.bound else []
+
+
+def _alone(evidence: Evidence, i: int) -> str:
+    """Say why own jumps of market i hardly exceed what is seen as one: how many flags were alone, by size."""
+    seen, name = evidence.seen, evidence.panel.markets[i]
+    flags = seen.flags[:, i]
+    large = np.abs(evidence.panel.returns[flags, i]) > LARGE * fitting.THRESHOLD * evidence.level[flags, i]
+    own = seen.own[flags, i]
+    return (
+        f"{name}: own jumps hardly exceed what is seen as one, so their sd is held at half the threshold; of moves up to {LARGE:g} "
+        f"thresholds {own[~large].sum()} of {(~large).sum()} were this market's alone, of larger ones {own[large].sum()} of {large.sum()}"
+    )
 
 
 def _wicks(
@@ -480,7 +520,7 @@ def calibrate(
             "is in no price file", key="markets", value=absent[0], fix=did_you_mean(absent[0], prices.markets)
         )
     evidence = observe(prices, template, samples)
-    fitted, warnings = estimate(evidence, template)
+    fitted, warnings, likely = estimate(evidence, template)
     generator = np.random.default_rng([seed, 1])
     replicas = [
         estimate(evidence, template, weight, generator)[0]
@@ -490,10 +530,7 @@ def calibrate(
     for replica in replicas:
         for key, value in flat(replica).items():
             drawn.setdefault(key, []).append(value)
-    base = flat(fitted)
-    errors = {
-        key: float(np.std(drawn[key], ddof=1)) for key in base if len(drawn.get(key, ())) > 1 and np.std(drawn[key]) > 0
-    }
+    errors = standard_errors(flat(fitted), drawn, likely)
     whole = _assemble(
         evidence, template, fitted, errors, [*prices.warnings, *warnings], name, data, samples, replicates
     )
@@ -537,9 +574,8 @@ def _only(history: PriceHistory, markets: Sequence[str]) -> PriceHistory:
 
 # Measured by tests/validation/test_recovery.py.
 NARROW = (
-    "standard errors of jump_dispersion, of jumps' mean sizes and sd, of the panic's correlation, of its share of hours and "
-    "of the chances between calm and stress are somewhat narrow: of five simulated years, twice the error held the truth in 83 to 89 "
-    "of 100 samples instead of 95",
+    "the chance to move from panic straight to calm rests on a few moves and comes out high: of five simulated years, the interval of "
+    "two errors held the truth in 86 of 100 samples instead of 95",
 )
 KEPT_DEPTH = ("depth.jump_sensitivity", "depth.half_life", "depth.sd", "depth.floor")
 KEPT = (
@@ -619,7 +655,7 @@ def _assemble(
                 wicks=ratios,
                 co_jumps=_co_jumps(evidence),
                 depth=_depth_data(evidence, samples),
-                bootstrap=f"stationary block bootstrap, mean block {MEAN_BLOCK} h, {replicates} replicates",
+                bootstrap=f"stationary block bootstrap, mean block {MEAN_BLOCK} h, {replicates} replicates; {SAID}",
                 standard_errors=errors,
                 warnings=(*warnings, *(NARROW if errors else ())),
             ),
@@ -675,16 +711,11 @@ def with_hours(
     returns = {market: data.returns[:, i] for i, market in enumerate(data.markets)}
     layer = resampled.calibrated(law, file.file, file.blake2b, returns, repair)
     errors = dict(facts.standard_errors)
-    narrow: tuple[str, ...] = ()
-    if layer.garch:
-        narrow = (
-            "standard errors of GARCH beta are somewhat narrow: twice the error held the truth in 86 of 100 samples",
-        )
     for market, garch in layer.garch.items():
         weights = blocks(len(data.hours), MEAN_BLOCK, replicates, seed)
         for key, error in resampled.garch_errors(returns[market], garch, weights).items():
             errors[f"resampled.garch.{market}.{key}"] = error
-    surer = facts.model_copy(update={"standard_errors": errors, "warnings": (*facts.warnings, *narrow)})
+    surer = facts.model_copy(update={"standard_errors": errors})
     return model.model_copy(update={"resampled": layer, "calibration": surer})
 
 

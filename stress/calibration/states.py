@@ -1,28 +1,32 @@
 """Regimes, slow volatility and weekdays, read together from the level of volatility in blocks of six hours.
 
-    y(b) = c + 2 ln m(s) + x + 2 ln g(weekday) + e,   x' = keep x + noise,  x = 2 v,   e ~ N(0, noise^2)
+    y(b) = c + 2 ln m(s) + x + 2 ln g(weekday) + e,   x' = keep x + noise,  x = 2 v,   e ~ N(0, noise(s)^2)
 
 y: mean over the majors of the log of a block's squared mean |r|, each market centred (one large hour moves it less
 than a realised variance; a mean of logs has the same bias in every regime, however correlated the markets are).
 A block in which the state moves lies between the two levels, at a place drawn evenly; hours are given the states at both
 ends of their block, by their distance to each.
+Noise is a state's own: a panic's markets move together, so that their mean averages less out (deviation .61 of the house
+model's four markets, .49 in calm); with one for all, the rest was read as moves between stress and panic.
 s: the chain of `stress.paths.regimes`, moving by the hour; v: `stress.paths.volatility`; g: `stress.paths.seasonality`.
 Fitted apart, each is read as another: slow volatility as stress (calm in 66 % of hours of the house model instead of
 95 %), and a few days of stress as a weekday's.
 
 Likelihood   Kim's filter (1994; Kim and Nelson 1999, ch. 5): one Kalman filter for each pair of states, collapsed.
 Prior        what few events leave open. Distance of neighbouring states in y: log-normal around the template's, deviation
-             SPACING, so that a sample without panic does not split calm in two. Each move between two
-             states: PSEUDO events (Jeffreys), so that a move never seen is rare and uncertain instead of impossible.
+             SPACING, so that a sample without panic does not split calm in two; so too a state's noise around calm's. Each
+             move between two states: PSEUDO events (Jeffreys), so that a move never seen is rare and uncertain instead of impossible.
 Bootstrap    scores of blocks are a martingale's differences, and their weighted sum moves the estimate by one Newton step
              (and the prior's draws with it); the states are then read again. Chances of moves are moved to first order:
              e^(error) of an event seen once has no spread to speak of.
+Bounds       a state is left at most once in BLOCK hours.
 Cannot       tell a regime that lasts less than a block from a jump, nor v that moves within hours from noise.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -34,6 +38,7 @@ BLOCK = 6  # hours
 SPACING = 0.15
 PSEUDO = 0.5
 ROUNDS = 100
+ENOUGH = 1e-4  # of log likelihood in a round
 LEAST_SD = 0.03  # of v, below which there is no slow volatility to speak of
 
 _TINY = 1e-300
@@ -140,7 +145,7 @@ class _Parameters(NamedTuple):
     offset: np.ndarray  # (S,) c + 2 ln m
     half_life: float
     sd: float  # of x
-    noise: float
+    noise: np.ndarray  # (S,) deviation of e
     hourly: np.ndarray  # (S, S)
     weekdays: np.ndarray  # (7,) 2 ln g, sum 0
 
@@ -160,8 +165,8 @@ def levels(returns: np.ndarray) -> np.ndarray:
 class Fit:
     """Fit of both layers to the levels of `hours` hours, from the template's multiples (S,) and transition (S, S).
 
-    theta: c, log distances of neighbouring states, log half-life, sd and noise, log odds of moving against staying,
-    weekdays but the last. weekday (n,) of each hour, Monday 0; `theta` of an earlier fit is where the search begins.
+    theta: c, log distances of neighbouring states, log half-life, sd and each state's noise, log odds of moving against
+    staying, weekdays but the last. weekday (n,) of each hour, Monday 0; `theta` of an earlier fit is where the search begins.
     """
 
     def __init__(
@@ -182,20 +187,22 @@ class Fit:
         self._distance = np.log(2 * np.diff(np.log(multiples)))
         self._distances, self._moves = (
             slice(1, self.states),
-            slice(self.states + 3, self.states + 3 + int(self._away.sum())),
+            slice(2 * self.states + 2, 2 * self.states + 2 + int(self._away.sum())),
         )
-        others = np.log([[120.0, 0.5, 0.5], [12.0, 0.01, 0.05], [8760.0, 3.0, 2.0]])
+        others = np.log([[half_life, sd] + self.states * [noise] for half_life, sd, noise in (
+            (120.0, 0.5, 0.5), (12.0, 0.01, 0.05), (8760.0, 3.0, 2.0))])  # fmt: skip
         start, low, high = (
             np.concatenate([[c], distance, other, odd, np.full(6, day)])
             for c, distance, other, odd, day in zip(
                 (np.nanmedian(self.level), -5.0, 5.0),
                 (self._distance, self._distance - 1, self._distance + 1),
                 others,
-                (odds, np.full_like(odds, np.log(1e-7)), np.zeros_like(odds)),
+                (odds, np.full_like(odds, np.log(1e-7)), np.full_like(odds, -np.log(BLOCK))),
                 (0.0, -3.0, 3.0),
                 strict=True,
             )
         )
+        self._louder = slice(self.states + 3, 2 * self.states + 2)
         self._low, self._high = low, high
         self.theta = self._climb(start if theta is None else theta)
 
@@ -206,12 +213,12 @@ class Fit:
 
     def _unpack(self, theta: np.ndarray) -> _Parameters:
         offset = theta[0] + np.concatenate([[0.0], np.cumsum(np.exp(theta[self._distances]))])
-        half_life, sd, noise = np.exp(theta[self.states : self.states + 3])
+        half_life, sd, *noise = np.exp(theta[self.states : 2 * self.states + 2])
         odds = np.ones((self.states, self.states))
         odds[self._away] = np.exp(theta[self._moves])
         days = np.append(theta[-6:], -theta[-6:].sum())
         return _Parameters(
-            offset, float(half_life), float(sd), float(noise), odds / odds.sum(axis=1, keepdims=True), days
+            offset, float(half_life), float(sd), np.array(noise), odds / odds.sum(axis=1, keepdims=True), days
         )
 
     def _density(self, theta: np.ndarray) -> np.ndarray:
@@ -222,13 +229,15 @@ class Fit:
         level = self.level - p.weekdays[self._weekday]
         half = np.exp(0.5 * p.offset)
         between = 2 * np.log(0.5 * (half[:, None] + half))
-        blur = p.noise**2 + (p.offset[:, None] - p.offset) ** 2 / 12
+        blur = 0.5 * (p.noise[:, None] ** 2 + p.noise**2) + (p.offset[:, None] - p.offset) ** 2 / 12
         _filter(level, stationary(p.hourly), move, between, keep, p.sd, blur, density, *self._pass, *self._work)
         return density
 
     def _prior(self, theta: np.ndarray) -> float:
         away = (theta[self._distances] - self._distance) / SPACING
-        return PSEUDO * float(np.log(self._unpack(theta).hourly[self._away]).sum()) - 0.5 * float(away @ away)
+        louder = (theta[self._louder] - theta[self.states + 2]) / SPACING
+        moves = PSEUDO * float(np.log(self._unpack(theta).hourly[self._away]).sum())
+        return moves - 0.5 * float(away @ away + louder @ louder)
 
     def _loss(self, theta: np.ndarray) -> float:
         return -float(self._density(theta).sum()) - self._prior(theta)
@@ -238,27 +247,42 @@ class Fit:
         here = self._density(theta)
         return np.stack([(self._density(theta + e) - here) / step for e in step * np.eye(len(theta))], axis=1)
 
-    def _climb(self, theta: np.ndarray) -> np.ndarray:
-        """Return the maximum by scoring with damping (Berndt et al. 1974; Levenberg 1944)."""
-        loss, damping = self._loss(theta), 1e-2
+    def _slope(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the derivatives of minus the loss, (theta,), and its curvature by scores, (theta, theta)."""
+        scores = self._score(theta)
+        prior = [(self._prior(theta + e) - self._prior(theta - e)) / 2e-4 for e in 1e-4 * np.eye(len(theta))]
         weak = np.zeros(len(theta))
-        weak[self._distances], weak[self._moves] = SPACING**-2, PSEUDO
+        weak[self._distances], weak[self._louder], weak[self._moves] = SPACING**-2, SPACING**-2, PSEUDO
+        return scores.sum(axis=0) + np.array(prior), scores.T @ scores + np.diag(weak)
+
+    def _climb(self, theta: np.ndarray) -> np.ndarray:
+        """Return the maximum by damped scoring (Berndt et al. 1974), near it with the curvature that steps show (BFGS).
+
+        What sits at a bound and would go beyond takes no part in a step.
+        """
+        loss, damping = self._loss(theta), 1e-2
+        slope, curvature = self._slope(theta)
         for _ in range(ROUNDS):
-            scores = self._score(theta)
-            slope = scores.sum(axis=0) + np.array(
-                [(self._prior(theta + e) - self._prior(theta - e)) / 2e-4 for e in 1e-4 * np.eye(len(theta))]
-            )
-            curvature = scores.T @ scores + np.diag(weak)
-            gained = 0.0
+            free = ~((theta <= self._low) & (slope < 0) | (theta >= self._high) & (slope > 0))
+            within, gained, trial = curvature[np.ix_(free, free)], 0.0, theta
             while damping < 1e8 and gained == 0.0:
-                step = np.linalg.solve(curvature + np.diag(damping * np.diag(curvature) + 1e-9), slope)
+                step = np.zeros(len(theta))
+                step[free] = np.linalg.solve(within + np.diag(damping * np.diag(within) + 1e-9), slope[free])
                 trial = np.clip(theta + np.clip(step, -1, 1), self._low, self._high)
                 found = self._loss(trial)
                 damping *= 10
                 if found < loss:
-                    gained, theta, loss, damping = loss - found, trial, found, max(damping / 100, 1e-8)
-            if gained < 1e-4:
-                break
+                    gained, loss, damping = loss - found, found, max(damping / 100, 1e-8)
+            if gained < ENOUGH:
+                return trial if gained else theta
+            moved, before = trial - theta, slope
+            theta = trial
+            slope, by_scores = self._slope(theta)
+            bent, felt = before - slope, curvature @ moved
+            if gained > 1:
+                curvature = by_scores
+            elif bent @ moved > 0:
+                curvature += np.outer(bent, bent) / (bent @ moved) - np.outer(felt, felt) / (felt @ moved)
         return theta
 
     def _curvature(self, theta: np.ndarray, step: float = 0.02) -> np.ndarray:
@@ -273,6 +297,35 @@ class Fit:
         values, vectors = np.linalg.eigh(out / step**2)
         return (vectors * np.where(values > 1e-3, values, 0.0)) @ vectors.T
 
+    def errors(self, states: Sequence[str]) -> dict[str, float]:
+        """Return errors by the likelihood on each parameter's scale (log, log odds of chances), by key of a market file.
+
+        That of a state's share p of n hours is the chain's own, sqrt(p (2 Z - 1 - p) / n) with Z the diagonal of (I - P + 1 p')^-1
+        (Kemeny and Snell 1960, ch. 4): how much the share of so many hours varies although P is known.
+        """
+        keys = [
+            "volatility.half_life", "volatility.sd", *(f"seasonality.weekdays.{d}" for d in range(7)),
+            *(f"regimes.states.{state}.volatility" for state in states[1:]),
+            *(f"regimes.hourly_transition.{i}.{j}" for i in range(len(states)) for j in range(len(states))),
+        ]  # fmt: skip
+
+        def scaled(theta: np.ndarray) -> np.ndarray:
+            p = self._unpack(theta)
+            days = 0.5 * (p.weekdays - np.log(np.exp(p.weekdays).mean()))
+            odds = np.log(p.hourly / np.maximum(1 - p.hourly, _TINY)).ravel()
+            return np.concatenate([np.log([p.half_life, p.sd]), days, 0.5 * (p.offset[1:] - p.offset[0]), odds])
+
+        turns = [(scaled(self.theta + e) - scaled(self.theta - e)) / 2e-4 for e in 1e-4 * np.eye(len(self.theta))]
+        variance = np.einsum("ak,ab,bk->k", turns, self._newton[1], turns)
+        found = dict(zip(keys, np.sqrt(np.maximum(variance, 0.0)).tolist(), strict=True))
+        chain = self._unpack(self.theta).hourly
+        share = stationary(chain)
+        stay = np.diag(np.linalg.inv(np.eye(len(share)) - chain + share))
+        if len(states) > 1:
+            own = np.sqrt(share * (2 * stay - 1 - share) / self.hours) / (share * (1 - share))
+            found |= {f"occupancy.{state}": float(error) for state, error in zip(states, own, strict=True)}
+        return found
+
     def read(self, weight: np.ndarray | None = None, draws: np.random.Generator | None = None) -> States:
         """Return the states; with each hour counted weight (n,) times and the prior drawn, a bootstrap replicate."""
         error = np.zeros(len(self.theta))
@@ -281,6 +334,9 @@ class Fit:
             scores, inverse = self._newton
             push = scores.T @ (weight[: blocks * BLOCK].reshape(blocks, BLOCK).mean(axis=1) - 1)
             push[self._distances] += draws.standard_normal(self.states - 1) / SPACING
+            louder = draws.standard_normal(self.states - 1) / SPACING
+            push[self._louder] += louder
+            push[self.states + 2] -= louder.sum()
             push[self._moves] += draws.gamma(PSEUDO, size=self._away.sum()) - PSEUDO
             error = inverse @ push
         theta = np.clip(self.theta + np.clip(error, -1, 1), self._low, self._high)

@@ -189,7 +189,9 @@ def garch_errors(
     """Return standard errors of a fit by its keys, from bootstrap counts (n,) of the hours.
 
     alpha and beta move by one Newton step of the Student-t likelihood, whose scores are counted as the hours are; the
-    long-run variance and the tails are fitted anew, the latter to the residuals of the fit itself.
+    long-run variance and the tails are fitted anew, the latter to the residuals of the fit itself. The likelihood's
+    error counts where it is the larger one: of alpha and beta by its curvature, of a tail of k hours beyond its threshold
+    sqrt(2 (1 + shape) / k) of the log of its scale and (1 + shape) / sqrt(k) of its shape (Smith 1987).
     """
     seen = np.isfinite(returns)
     known = returns[seen]
@@ -223,7 +225,12 @@ def garch_errors(
         )
         drawn.append([law.omega, law.alpha, law.beta, *_tail(-z, w, tail_from), *_tail(z, w, tail_from)])
     keys = ("omega", "alpha", "beta", *(f"{side}.{k}" for side in ("lower", "upper") for k in range(3)))
-    return dict(zip(keys, np.std(drawn, axis=0, ddof=1).tolist(), strict=True))
+    errors = np.std(drawn, axis=0, ddof=1)
+    _, alpha, beta, _ = np.sqrt(np.diag(np.linalg.inv(-curvature)))
+    likely, beyond = [0.0, alpha * garch.alpha, beta * garch.beta], (1 - tail_from) * len(known)
+    for _, scale, shape in (garch.lower, garch.upper):
+        likely += [0.0, scale * math.sqrt(2 * (1 + shape) / beyond), (1 + shape) / math.sqrt(beyond)]
+    return dict(zip(keys, np.fmax(errors, likely).tolist(), strict=True))
 
 
 def _student(returns: np.ndarray, variance: np.ndarray, degrees: float) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 A layer is simulated with nothing but the diffusion beside it: five years of hours of four markets of the house model.
 It is read by the calibration itself, whose template knows other multiples and another chain than the truth; standard
-errors are the calibration's own (stationary block bootstrap with the prior's draws, here of 40 replicates).
+errors are the calibration's own (the larger of the stationary block bootstrap's, here of 40 replicates, and the likelihood's),
+and two of them are counted on each parameter's own scale (`stress.calibration.errors`).
 A repetition costs seconds, so only the diffusion is repeated outside `make slow`.
 """
 
@@ -15,6 +16,7 @@ from scipy.stats import genpareto
 from scipy.stats import t as student
 
 from stress.calibration.depth_samples import DepthSamples
+from stress.calibration.errors import holds, standard_errors
 from stress.calibration.fit import MEAN_BLOCK, Panel, blocks, estimate, flat, observe
 from stress.config import load_market
 from stress.paths import PriceData, compose, diffusion
@@ -24,6 +26,7 @@ from stress.paths.seasonality import Seasonality
 from stress.scenarios import STATIONARY, RegimeScenario
 
 HOURS, REPETITIONS, REPLICATES = 5 * 8760, 100, 40
+SEEDS = range(1000, 1000 + REPETITIONS)  # the estimator was made on those below 100
 MARKETS = ("BTC", "ETH", "SOL", "XRP")
 SATURDAY = 120  # 2022-01-01, as the hour of the week
 GUESSED_MULTIPLES = (1.0, 1.9, 3.7)
@@ -107,15 +110,18 @@ def recovered(model, keys, seed):
     template, draws = template_of(model), np.random.default_rng([seed, 1])
     data, samples = panel_of(model, seed)
     evidence = observe(data, template, [samples] if model.depth else [])
-    fitted = flat(estimate(evidence, template)[0])
-    drawn = [
-        flat(estimate(evidence, template, weight, draws)[0]) for weight in blocks(HOURS, MEAN_BLOCK, REPLICATES, seed)
-    ]
+    made = estimate(evidence, template)
+    fitted = flat(made.fitted)
+    drawn: dict[str, list[float]] = {}
+    for weight in blocks(HOURS, MEAN_BLOCK, REPLICATES, seed):
+        for key, value in flat(estimate(evidence, template, weight, draws).fitted).items():
+            drawn.setdefault(key, []).append(value)
+    errors = standard_errors(fitted, drawn, made.errors)
     truth = flat(model.model_dump()) | {
         f"occupancy.{name}": share for name, share in zip(model.regimes.states, model.regimes.stationary, strict=True)
     }
     return {
-        key: abs(fitted[key] - truth[key]) <= 2 * np.std([one[key] for one in drawn if key in one], ddof=1)
+        key: holds(key, fitted[key], errors.get(key, 0.0), truth[key])
         for key in truth
         if any(key.startswith(start) for start in keys) and key in fitted and fitted[key] != 1
     }
@@ -126,24 +132,12 @@ WEEK = np.array([1.1, 1.05, 1.05, 1.0, 1.05, 0.75, 0.85])
 CLOCK = Seasonality(
     hours=tuple(DAY / np.sqrt((DAY**2).mean())), weekdays=tuple(WEEK / np.sqrt((WEEK**2).mean())), start=SATURDAY
 )
-# The bar of 90 is not met by these; what was measured, and why. The market file says so in its warnings.
-#   Dispersions, one sd and mean sizes of jumps rest on 20 to 60 events a sample; what a bootstrap draws of so few is narrower than
-#   they are, and its own error leans with the estimate: a sample of small sizes has a small error too.
-#   The panic of five years is some 14 spells: its share of hours and the correlation in it lean with their errors as well. Spells of
-#   stress shorter than a block are missed, so that the chance of leaving calm comes out a tenth too low.
-#   The error of beta is that of the Student-t likelihood at its highest point, 0.0033; its cause of missing is not found.
-MISSED = {
-    "markets.ETH.jump_dispersion": 0.86,
-    "markets.XRP.jump_dispersion": 0.83,
-    "markets.SOL.own_jumps.size.sd": 0.88,
-    "jumps.common.size.mean_down": 0.89,
-    "jumps.common.size.mean_up": 0.89,
-    "regimes.states.panic.correlation": 0.88,
-    "regimes.hourly_transition.0.1": 0.83,
-    "regimes.hourly_transition.1.0": 0.89,
-    "occupancy.panic": 0.85,
-    "beta": 0.86,
-}
+# The bar of 90 is not met by these; hits of the 100 seeds, and the cause as measured.
+#   From panic straight to calm: two moves in five years, read too often by 0.9 of the error (the error itself is wide enough). Levels
+#   drawn from the fit's own law, without prices, give twice the truth as well (20 samples): 1.4 times with a prior of 0.02 moves
+#   instead of half a one, 1.6 times with blocks of two hours instead of six. Both are kept: the prior makes a move never seen
+#   possible, and longer blocks are what tells volatility's states at all.
+MISSED = {"regimes.hourly_transition.2.0": 0.86}
 LEAST = 0.75  # of the missed ones: below it something broke
 
 
@@ -170,7 +164,7 @@ LAYERS = {
 def test_a_layer_is_recovered_in_ninety_of_a_hundred(layer):
     layers, keys = LAYERS[layer]
     model = model_of(**layers)
-    rows = [recovered(model, keys, seed) for seed in range(REPETITIONS)]
+    rows = [recovered(model, keys, seed) for seed in SEEDS]
     hits = {key: sum(row.get(key, False) for row in rows) for key in rows[0]}
     assert len(hits) >= len(keys)
     assert misses(hits) == {}
@@ -205,11 +199,11 @@ def test_garch_and_its_tails_are_recovered_in_ninety_of_a_hundred():
     truth = {"omega": GARCH.omega, "alpha": GARCH.alpha, "beta": GARCH.beta}
     truth |= {f"{side}.{k}": tail[k] for side in ("lower", "upper") for k in range(3)}
     hits = dict.fromkeys(truth, 0)
-    for seed in range(REPETITIONS):
+    for seed in SEEDS:
         r = garch_returns(seed)
         fit = fit_garch(r)
         errors = garch_errors(r, fit, blocks(HOURS, MEAN_BLOCK, REPLICATES, seed))
         found = flat(fit.model_dump())
         for key, value in truth.items():
-            hits[key] += abs(found[key] - value) <= 2 * errors[key]
+            hits[key] += holds(key, found[key], errors[key], value)
     assert misses(hits) == {}

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 from scipy.stats import norm
 
 THRESHOLD = 4.5
@@ -28,8 +28,10 @@ LOUD = 2.5
 COMMON_SHARE = 0.6
 QUIET_SHARE = 0.25
 FEWEST = 8  # events below which a law of sizes is not fitted
+LEAST_DISPERSION = 0.02
 
 _GRID = np.geomspace(1.0, 12.0, 60)  # |r| over its threshold, where selection is tabulated
+_NORMAL = np.linspace(-4.0, 4.0, 161)  # where a normal is summed
 _BINS = 48  # of thresholds, where exposure is summed
 
 
@@ -57,33 +59,69 @@ def see(returns: np.ndarray, level: np.ndarray, majors: np.ndarray) -> Seen:
     return Seen(flags, common, common_to_others, flags & quiet & ~common[:, None], quiet)
 
 
+class Loading(NamedTuple):
+    """Beta and log-dispersion of each market (m,), hours behind them, and errors of their logs (m, 2) by the likelihood."""
+
+    beta: np.ndarray
+    dispersion: np.ndarray
+    hours: np.ndarray
+    errors: np.ndarray
+
+
 def fit_beta(
     returns: np.ndarray, level: np.ndarray, seen: Seen, correlation: np.ndarray, weight: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return beta, log-dispersion and the number of hours behind them, (m,) each; column 0 is the anchor.
+) -> Loading:
+    """Fit beta and dispersion d by likelihood, NaN where hours are few; column 0 is the anchor.
 
-    y = ln(r_i / r_0) has mean ln beta - d^2/2 and variance d^2 + what the diffusion of both adds (to first
-    order in level / return); hours in which the two have opposite signs are left out.
+    Given the anchor's return r_0, r_i is normal about beta r_0 e with ln e ~ N(-d^2/2, d^2), and the variance that the diffusion
+    of both leaves: level_i^2 + (beta e level_0)^2 - 2 rho beta e level_i level_0. The law of e is summed over a grid.
+    (The logs of r_i / r_0 have no such law: a return that its noise brought near zero has a log far out.)
     """
     markets = returns.shape[1]
-    beta, dispersion, count = np.ones(markets), np.zeros(markets), np.zeros(markets, int)
+    found = Loading(np.ones(markets), np.zeros(markets), np.zeros(markets, int), np.full((markets, 2), np.nan))
     for i in range(1, markets):
-        hours = np.flatnonzero(seen.common_to_others[:, i] & seen.flags[:, 0] & (returns[:, i] * returns[:, 0] > 0))
-        count[i] = len(hours)
-        w = weight[hours]
-        if w.sum() < FEWEST:
-            beta[i] = dispersion[i] = np.nan
+        hours = np.flatnonzero(seen.common_to_others[:, i] & seen.flags[:, 0] & ~np.isnan(returns[:, i]) & (weight > 0))
+        found.hours[i] = len(hours)
+        if weight[hours].sum() < FEWEST:
+            found.beta[i] = found.dispersion[i] = np.nan
             continue
-        mine, anchor = returns[hours, i], returns[hours, 0]
-        y = np.log(mine / anchor)
-        a, b = level[hours, i] / np.abs(mine), level[hours, 0] / np.abs(anchor)
-        # A move of about its own noise has no log to speak of: its share of noise is held at one half.
-        noise = np.minimum(a, 0.5) ** 2 + b**2 - 2 * correlation[i, 0] * np.minimum(a, 0.5) * b
-        mean = np.average(y, weights=w)
-        variance = np.average((y - mean) ** 2, weights=w) * len(y) / (len(y) - 1)
-        dispersion[i] = np.sqrt(max(variance - np.average(noise, weights=w), 0.0))
-        beta[i] = np.exp(mean + 0.5 * dispersion[i] ** 2)
-    return beta, dispersion, count
+        loss = _loading_loss(returns[hours][:, [i, 0]], level[hours][:, [i, 0]], correlation[i, 0], weight[hours])
+        ratio = float(np.median(returns[hours, i] / returns[hours, 0]))
+        start, bounds = [np.log(max(ratio, 0.1)), np.log(0.4)], [(-3.0, 3.0), (np.log(LEAST_DISPERSION), np.log(2.0))]
+        # A gradient's first step may land where the likelihood is flat, far out.
+        options = {"xatol": 1e-3, "fatol": 1e-4}
+        at = minimize(loss, np.array(start), method="Nelder-Mead", bounds=bounds, options=options).x
+        found.beta[i], found.dispersion[i] = np.exp(at)
+        if found.dispersion[i] > 1.01 * LEAST_DISPERSION:
+            found.errors[i] = errors_of(loss, at)
+    return found
+
+
+def _loading_loss(
+    returns: np.ndarray, level: np.ndarray, correlation: float, weight: np.ndarray
+) -> Callable[[np.ndarray], float]:
+    """Return minus the log likelihood of (ln beta, ln d); returns, level (e, 2) of the market and of the anchor."""
+    mine, anchor, a, b = (*returns.T[..., None], *level.T[..., None])
+
+    def loss(theta: np.ndarray) -> float:
+        d = np.exp(theta[1])
+        reach = np.exp(theta[0] + d * _NORMAL - 0.5 * d * d)
+        variance = a * a + (reach * b) ** 2 - 2 * correlation * reach * a * b
+        away = mine - reach * anchor
+        density = (np.exp(-0.5 * (away * away / variance + _NORMAL**2)) / np.sqrt(variance)).sum(axis=1)
+        return -float(weight @ np.log(np.maximum(density, 1e-300)))
+
+    return loss
+
+
+def errors_of(loss: Callable[[np.ndarray], float], at: np.ndarray, step: float = 0.05) -> np.ndarray:
+    """Return standard errors by the curvature of minus a log likelihood at its least, NaN where it does not bend."""
+    here, steps = loss(at), step * np.eye(len(at))
+    around = [[loss(at + a + b) - loss(at + a - b) - loss(at - a + b) + loss(at - a - b) for a in steps] for b in steps]
+    for k, a in enumerate(steps):
+        around[k][k] = 4 * (loss(at + a) + loss(at - a) - 2 * here)
+    variance = np.diag(np.linalg.pinv(np.array(around) / (4 * step * step)))
+    return np.sqrt(np.where(variance > 0, variance, np.nan))
 
 
 def selection(beta: np.ndarray, dispersion: np.ndarray, deviation: np.ndarray, correlation: np.ndarray) -> np.ndarray:
@@ -127,17 +165,37 @@ def _exponential_seen(mean: float, threshold: np.ndarray, chance: np.ndarray) ->
     return (beyond[:, :-1] - beyond[:, 1:]) @ middle + beyond[:, -1] * chance[-1]
 
 
+class Train(NamedTuple):
+    """Size and intensity per year of jumps, errors of their logs by the likelihood, and whether size met its lower bound."""
+
+    size: float
+    intensity: float
+    size_error: float
+    intensity_error: float
+    bound: bool
+
+
+def _train(loss: Callable[[float], float], seen: Callable[[float], float], weight: np.ndarray, low: float) -> Train:
+    """Return the likeliest size above `low` and the intensity; seen: years of observation x chance of being seen, by size."""
+    size, count = _likeliest(loss, low, 1.0), float(weight.sum())
+    error = float(errors_of(lambda s: loss(float(np.exp(s[0]))), np.array([np.log(size)]))[0])
+    slope = (np.log(seen(size * 1.05)) - np.log(seen(size / 1.05))) / (2 * np.log(1.05))
+    return Train(size, count / seen(size), error, float(np.sqrt(1 / count + (slope * error) ** 2)), size < 1.01 * low)
+
+
 def fit_exponential(
     size: np.ndarray, threshold: np.ndarray, weight: np.ndarray, exposure: Exposure, chance: np.ndarray
-) -> tuple[float, float]:
-    """Return mean size and intensity per year from events (e,) above their thresholds; chance: `selection`."""
+) -> Train:
+    """Fit mean size and intensity from events (e,) above their thresholds; chance: `selection`."""
 
     def loss(mean: float) -> float:
         seen = np.maximum(_exponential_seen(mean, threshold, chance), 1e-300)
         return float(weight @ (np.log(mean) + size / mean + np.log(seen)))
 
-    mean = _likeliest(loss, 0.25 * float(threshold.min()), 1.0)
-    return mean, float(weight.sum() / (exposure.years @ _exponential_seen(mean, exposure.threshold, chance)))
+    def seen(mean: float) -> float:
+        return float(exposure.years @ _exponential_seen(mean, exposure.threshold, chance))
+
+    return _train(loss, seen, weight, 0.25 * float(threshold.min()))
 
 
 def _normal_seen(sd: float, threshold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -146,23 +204,18 @@ def _normal_seen(sd: float, threshold: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return total, 2 * norm.sf(threshold / total)
 
 
-def fit_normal(
-    size: np.ndarray, threshold: np.ndarray, weight: np.ndarray, exposure: Exposure, quiet: float
-) -> tuple[float, float, bool]:
-    """Return sd and intensity per year of N(0, sd^2) sizes, and whether sd met its lower bound.
+def fit_normal(size: np.ndarray, threshold: np.ndarray, weight: np.ndarray, exposure: Exposure, quiet: float) -> Train:
+    """Fit sd and intensity of N(0, sd^2) sizes; quiet: probability that the other majors are quiet.
 
-    quiet: probability that the other majors are quiet. Bound: half the typical threshold. Below it nearly every
-    jump would be unseen, and the fit would explain volatility by thousands of small jumps a year.
+    Lower bound of sd: half the typical threshold. Below it nearly every jump would be unseen, and the fit would explain
+    volatility by thousands of small jumps a year.
     """
 
     def loss(sd: float) -> float:
         total, seen = _normal_seen(sd, threshold)
         return float(weight @ (np.log(total) + 0.5 * (size / total) ** 2 + np.log(seen)))
 
-    bound = 0.5 * float(np.median(threshold))
-    sd = _likeliest(loss, bound, 1.0)
-    return (
-        sd,
-        float(weight.sum() / (exposure.years @ _normal_seen(sd, exposure.threshold)[1]) / quiet),
-        sd < 1.01 * bound,
-    )
+    def seen(sd: float) -> float:
+        return float(exposure.years @ _normal_seen(sd, exposure.threshold)[1]) * quiet
+
+    return _train(loss, seen, weight, 0.5 * float(np.median(threshold)))
