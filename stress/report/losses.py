@@ -158,10 +158,12 @@ def _tail_words(reading: Reading, scenario: ScenarioView, cell: dict[str, int], 
     return _bounded(value, low, high, determined=is_number(reading.number("var_99_high", scenario, cell)))
 
 
-def _bounded(value: float, low: float, high: float, *, determined: bool) -> str:
+def _bounded(
+    value: float, low: float, high: float, *, determined: bool, otherwise: str = "too few paths for an interval"
+) -> str:
     if is_number(value) and not determined:
         # The upper bound of VaR lies beyond the worst path: these paths do not determine the tail.
-        return f"{usd(value)} (too few paths for an interval)"
+        return f"{usd(value)} ({otherwise})"
     return usd_bounds(value, low, high)
 
 
@@ -261,7 +263,7 @@ def who_pays(reading: Reading) -> Section:
     caption = (
         f"{said_of if many else 'Amounts on the path'}, {reading.horizon}, in the order in which a loss meets them. The "
         f"insurance fund's bar is no part of mutualised loss; {'the means of ' * many}the others add up to it."
-        + (" A percentile without a whisker has too few paths for an interval." if many else "")
+        + (" A percentile without a whisker or interval has too few paths for one." if many else "")
     )
     kinds = ("mean", "99th percentile") if many else ("amount",)
     heads = (f"{name}, {kind}" for name, _ in reading.pair for kind in kinds)
@@ -287,7 +289,10 @@ def _part_tail_words(reading: Reading, scenario: ScenarioView, cell: dict[str, i
     if scenario.one_path:
         return DASH
     found = _part_tail(reading, scenario, cell, part)
-    return _bounded(found.var, found.var_low, found.var_high, determined=is_number(found.var_high))
+    # Four such columns stand beside each other: the caption says why.
+    return _bounded(
+        found.var, found.var_low, found.var_high, determined=is_number(found.var_high), otherwise="no interval"
+    )
 
 
 def _tail_bar(reading: Reading, scenario: ScenarioView, cell: dict[str, int], part: str) -> figures.Bar | None:

@@ -338,7 +338,8 @@ def _outcome(reading: Reading) -> Verdict:
         times = ["–", "–"] if told is None else [_when(told.first(x)) for x in (told.liquidated, told.deleveraged)]
         rows.append((f"{scenario.name}, {scenario.given}", *losses, closed, paid, *times))
         called = _sentence_case(own[scenario.name]) if apart else scenario.name
-        said.append(f"{called}: mutualised loss {losses[-1]}{fund}, first ADL {times[1]}.")
+        adl = {"none": ", no ADL", "–": ""}.get(times[1], f", first ADL {times[1]}")
+        said.append(f"{called}: mutualised loss {losses[-1]}{fund}{adl}.")
         if reading.number(f"events_{reading.event}", scenario, reading.headline):
             hit.append(own[scenario.name] if apart else f"on {scenario.name}")
     event = EVENTS[reading.event]
