@@ -3,6 +3,9 @@
 Error       the larger of two: the deviation over the replicates of the block bootstrap, which asks nothing of the model but
             sees few events too few times (of 40 jumps it is itself uncertain by a quarter, and small together with the
             estimate); and that of the likelihood, where a fit has one, which knows the number of events and trusts the model.
+            A parameter that rests on slow volatility gets sqrt(1 + t/L) of the bootstrap's, t = half-life / ln 2, L the mean block: an
+            autocovariance at lag k counts (1 - 1/L)^k in a stationary bootstrap, so that of what forgets at rate 1/t a share
+            1/(1 + t/L) of the variance is left (Politis and Romano 1994).
 Scale       on which the error does not move with the estimate: log of what is positive, log odds of a share, Fisher's z of a
             correlation, -ln(1 - w) of a regime's weight w (z of its correlations, to a constant), else the number itself.
             Errors are stored in the parameter's own unit; on the scale they are times its slope at the estimate.
@@ -57,12 +60,19 @@ def scale(key: str, value: float) -> Scale:
 
 
 def standard_errors(
-    fitted: Mapping[str, float], drawn: Mapping[str, Sequence[float]], likely: Mapping[str, float]
+    fitted: Mapping[str, float],
+    drawn: Mapping[str, Sequence[float]],
+    likely: Mapping[str, float],
+    wider: Mapping[str, float] | None = None,
 ) -> dict[str, float]:
-    """Return errors in own units by key; drawn: the replicates' values, likely: errors of the likelihood on the scale."""
+    """Return errors in own units by key.
+
+    drawn: the replicates' values; likely: errors of the likelihood on the scale; wider: factors of the replicates' deviation.
+    """
     errors = {}
     for key, value in fitted.items():
         spread = float(np.std(drawn[key], ddof=1)) if len(drawn.get(key, ())) > 1 else 0.0
+        spread *= (wider or {}).get(key, 1.0)
         error = np.fmax(spread, likely.get(key, 0.0) / scale(key, value).slope(value)) if spread > 0 else 0.0
         if error > 0:
             errors[key] = float(error)

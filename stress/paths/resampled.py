@@ -190,7 +190,7 @@ def garch_errors(
 
     alpha and beta move by one Newton step of the Student-t likelihood, whose scores are counted as the hours are; the
     long-run variance and the tails are fitted anew, the latter to the residuals of the fit itself. The likelihood's
-    error counts where it is the larger one: of alpha and beta by its curvature, of a tail of k hours beyond its threshold
+    error counts where it is the larger one: of omega, alpha and beta by its curvature, of a tail of k hours beyond its threshold
     sqrt(2 (1 + shape) / k) of the log of its scale and (1 + shape) / sqrt(k) of its shape (Smith 1987).
     """
     seen = np.isfinite(returns)
@@ -226,8 +226,8 @@ def garch_errors(
         drawn.append([law.omega, law.alpha, law.beta, *_tail(-z, w, tail_from), *_tail(z, w, tail_from)])
     keys = ("omega", "alpha", "beta", *(f"{side}.{k}" for side in ("lower", "upper") for k in range(3)))
     errors = np.std(drawn, axis=0, ddof=1)
-    _, alpha, beta, _ = np.sqrt(np.diag(np.linalg.inv(-curvature)))
-    likely, beyond = [0.0, alpha * garch.alpha, beta * garch.beta], (1 - tail_from) * len(known)
+    omega, alpha, beta, _ = np.sqrt(np.diag(np.linalg.inv(-curvature)))
+    likely, beyond = [omega * garch.omega, alpha * garch.alpha, beta * garch.beta], (1 - tail_from) * len(known)
     for _, scale, shape in (garch.lower, garch.upper):
         likely += [0.0, scale * math.sqrt(2 * (1 + shape) / beyond), (1 + shape) / math.sqrt(beyond)]
     return dict(zip(keys, np.fmax(errors, likely).tolist(), strict=True))

@@ -44,6 +44,9 @@ def test_the_larger_error_counts_and_what_no_replicate_moves_has_none():
     fitted, drawn = {"a": 2.0, "b": 2.0, "c": 2.0}, {"a": [1.0, 3.0], "b": [1.99, 2.01], "c": [2.0, 2.0]}
     errors = standard_errors(fitted, drawn, {"a": 0.1, "b": 0.1, "c": 0.1})
     assert errors == pytest.approx({"a": np.sqrt(2), "b": 0.2})
+    assert standard_errors(fitted, drawn, {}, {"a": 1.5}) == pytest.approx(
+        {"a": 1.5 * np.sqrt(2), "b": 0.01 * np.sqrt(2)}
+    )
 
 
 def test_errors_of_a_likelihood_are_those_of_its_sampling():

@@ -16,8 +16,8 @@ from scipy.stats import genpareto
 from scipy.stats import t as student
 
 from stress.calibration.depth_samples import DepthSamples
-from stress.calibration.errors import holds, standard_errors
-from stress.calibration.fit import MEAN_BLOCK, Panel, blocks, estimate, flat, observe
+from stress.calibration.errors import holds
+from stress.calibration.fit import MEAN_BLOCK, Panel, blocks, errors_of, estimate, flat, observe
 from stress.config import load_market
 from stress.paths import PriceData, compose, diffusion
 from stress.paths.regimes import Regimes
@@ -111,15 +111,15 @@ def recovered(model, keys, seed):
     data, samples = panel_of(model, seed)
     evidence = observe(data, template, [samples] if model.depth else [])
     made = estimate(evidence, template)
-    fitted = flat(made.fitted)
-    drawn: dict[str, list[float]] = {}
-    for weight in blocks(HOURS, MEAN_BLOCK, REPLICATES, seed):
-        for key, value in flat(estimate(evidence, template, weight, draws).fitted).items():
-            drawn.setdefault(key, []).append(value)
-    errors = standard_errors(fitted, drawn, made.errors)
+    replicas = [
+        estimate(evidence, template, weight, draws).fitted for weight in blocks(HOURS, MEAN_BLOCK, REPLICATES, seed)
+    ]
+    fitted, errors = flat(made.fitted), errors_of(made, replicas)
     truth = flat(model.model_dump()) | {
         f"occupancy.{name}": share for name, share in zip(model.regimes.states, model.regimes.stationary, strict=True)
     }
+    if model.volatility:
+        truth["volatility.half_life"] = float(model.volatility.half_life)
     return {
         key: holds(key, fitted[key], errors.get(key, 0.0), truth[key])
         for key in truth
@@ -133,11 +133,11 @@ CLOCK = Seasonality(
     hours=tuple(DAY / np.sqrt((DAY**2).mean())), weekdays=tuple(WEEK / np.sqrt((WEEK**2).mean())), start=SATURDAY
 )
 # The bar of 90 is not met by these; hits of the 100 seeds, and the cause as measured.
-#   From panic straight to calm: two moves in five years, read too often by 0.9 of the error (the error itself is wide enough). Levels
+#   From panic straight to calm: two moves in five years, read too often by 0.8 of the error (the error itself is wide enough). Levels
 #   drawn from the fit's own law, without prices, give twice the truth as well (20 samples): 1.4 times with a prior of 0.02 moves
 #   instead of half a one, 1.6 times with blocks of two hours instead of six. Both are kept: the prior makes a move never seen
 #   possible, and longer blocks are what tells volatility's states at all.
-MISSED = {"regimes.hourly_transition.2.0": 0.86}
+MISSED = {"regimes.hourly_transition.2.0": 0.88}
 LEAST = 0.75  # of the missed ones: below it something broke
 
 
