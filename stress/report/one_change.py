@@ -16,11 +16,13 @@ def section(reading: Reading) -> Section | None:
     cells = list(_cells(reading))
     if len(cells) < 2:
         return None
+    single = all(scenario.one_path for scenario in reading.scenarios)
+    paired = "changes are paired by path, with 95 % intervals; one that holds zero shows no clear effect"
     blocks: list[Block] = [
         Text.of(
-            "Every row differs from the first in one axis only, and runs on the same paths: changes are paired by path, with "
-            "95 % intervals; one that holds zero shows no clear effect. What a row does without is worth the change. A part of the loss that the rules of a row's venue "
-            "make impossible is named so: it is not a loss of zero."
+            "Every row differs from the first in one axis only, and runs on the same paths: "
+            f"{'single paths, so outcomes without intervals' if single else paired}. What a row does without is worth the "
+            "change. A part of the loss that the rules of a row's venue make impossible is named so: it is not a loss of zero."
         )
     ]
     columns = (

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from stress import config, contagion, design, grid, measures, report
 from stress.report import contagion as contagion_pages
-from stress.report import explorer, figures, formats, limits, replays, verdict
+from stress.report import explorer, figures, formats, limits, one_change, replays, verdict
 from stress.report.reading import Reading
 from stress.stages import Seconds
 from stress.sweep.plan import layout as layout_of
@@ -565,6 +565,9 @@ def test_what_happened_is_held_against_the_event_in_its_own_terms(in_a_folder_wi
     assert every.columns[:3] == ("path", "depth", "leverage cap")
     assert [cells[1:3] for cells in every.rows] == [("1", "40x"), ("1", "50x"), ("0.1", "40x"), ("0.1", "50x")]
     assert every.columns[-1] == "deleveraged, share of all closed"
+    (lead,) = one_change.section(Reading(run)).blocks[0].items
+    assert "single paths, so outcomes without intervals" in lead
+    assert "95 %" not in lead
 
 
 def test_a_replay_beside_regimes_keeps_the_probabilities_of_the_regimes(in_a_folder_with_prices):
