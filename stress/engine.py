@@ -59,14 +59,15 @@ from stress.kernels.venue import (
     MARKET_MAKERS,
     NO_LIMIT,
     OPENING_FIELDS,
+    OUTDATED,
     OUTSIDE_BOOK,
     POOL,
     QUANTUM,
     ROW_FIELDS,
-    SAFE_AT_START,
-    SAFE_NOW,
+    SIZES,
     VAULT,
     VENUE_FIELDS,
+    WAITS,
     WINDOW,
     Path,
     PathBlock,
@@ -342,6 +343,7 @@ def _as_before(v):
         v.market_rows,
         v.lists,
         v.culling,
+        v.entries,
         v.windows,
         v.opening,
         v.decay,
@@ -396,7 +398,7 @@ def _or_haircut(before: Any, haircut: Any, rank: int) -> Any:
     return either
 
 
-def _ceiling(rules: Sequence[Mechanism], grandfathered: bool) -> Any:
+def ceiling(rules: Sequence[Mechanism], *, grandfathered: bool = False) -> Any:
     """Return the kernel (v, m, size, low, high) of the highest maintenance over a range of prices; None if unknown."""
     found = _of(rules, Stage.MARGIN)[0].bound
     for rule in _of(rules, Stage.MARGIN_MODIFIERS):
@@ -529,8 +531,7 @@ def reset(v, start, path):
     for k in range(v.venue[0]["changed"]):
         a = v.lists[CHANGED, k]
         v.accounts[a] = start.accounts[a]
-        v.culling[SAFE_NOW, a] = v.culling[SAFE_AT_START, a]
-        v.culling[IS_STALE, a] = 0
+        v.culling[IS_STALE, a] = v.culling[OUTDATED, a] = v.culling[WAITS, a] = 0
         for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
             v.rows[r] = start.rows[r]
     v.venue[0] = start.venue[0]
@@ -563,7 +564,7 @@ def open_books(v, assessed):
         gross = 0.0
         for r in range(v.rows.shape[0]):
             gross += abs(v.rows[r]["size"]) * v.markets[v.rows[r]["market"]]["mark"]
-        v.opening[0]["ranked"] = 0
+        v.opening[0]["entered"] = 0
         v.opening[0]["liquidatable"] = below
         v.opening[0]["gross"] = max(gross, 1.0)
     v.out[0]["liquidatable_at_start"] = v.opening[0]["liquidatable"]
@@ -1073,7 +1074,7 @@ def compose_round(chosen: Sequence[Mechanism], *, culled: bool, grandfathered: b
     play = _round(
         _selection(
             culled,
-            _ceiling(chosen, grandfathered),
+            ceiling(chosen, grandfathered=grandfathered),
             of(Stage.TRIGGER)[0],
             all("update" not in rule.kernels for rule in chosen),
         ),
@@ -1355,6 +1356,7 @@ def _venue(cell: Cell, steps: int) -> Venue:
         market_rows=cell.market_rows,
         lists=np.zeros((LISTS, len(cell.start.accounts)), np.int64),
         culling=np.zeros((4, len(cell.start.accounts)), np.int8),
+        entries=np.zeros((BOXES, SIZES + count, len(cell.start.accounts))),
         windows=np.zeros((-(-(steps + 1) // WINDOW), count, 2)),
         opening=_unknown_opening(count),
         decay=np.exp(-elapsed[None, :] / cell.terms["resilience"][:, None]),

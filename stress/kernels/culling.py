@@ -4,10 +4,12 @@ While positions are fixed, equity is linear in prices. Over a coming window of s
 prices per market. An account whose equity at the worst corner of the box clears its highest requirement
 in the box cannot be flagged while the marks stay inside: it is left out of the box's list. Boxes are
 nested, each list made from that of the box around it, so that the widest, which asks every account, is
-laid once a path, and the narrowest, whose list is looked at in every round, has a list of few or
-none. Where the list is empty a step costs its markets and no account. The result is that of looking at
-every account (I9); only the time differs: marks are held against the box in every round, wherever it was laid. So a
-box may be laid where the path's own future says that prices will go.
+laid once a path, and the narrowest, the marks themselves, asks few or none. Where the list around it is empty a step costs
+its markets and no account. The result is that of looking at every account (I9); only the time differs: marks are held
+against the boxes in every round, wherever they were laid. So a box may be laid where the path's own future says that
+prices will go.
+
+Whom a box asks is entered for it in columns (`Venue.entries`), so that asking is vector code.
 
 Legend: a = accounts, r = rows, m = markets, b = boxes, the widest first. `ceiling(v, m, size, low, high)`
 is the margin rule's highest requirement over a range of prices, `clear(v, a, equity, requirement)` the
@@ -16,30 +18,39 @@ trigger rule's word that it will not flag an account with at least this equity a
 
 from __future__ import annotations
 
+import numpy as np
+
 from stress.kernels.jit import inlined, kernel
 from stress.kernels.ledger import index_of, note_change
 from stress.kernels.venue import (
     BOXED,
     BOXES,
+    ERROR,
+    FIXED,
+    HIGHEST,
     IS_STALE,
     MARKET_MAKERS,
+    OUTDATED,
+    PLACES,
     QUANTUM,
-    SAFE_AT_START,
-    SAFE_NOW,
+    SIZES,
     STALE,
     VAULT,
+    WAITS,
     WINDOW,
+    WORST,
 )
 
 # Windows of WINDOW steps that a box looks ahead, beside the present one and the one before it; 0 = to the horizon.
 AHEAD = (0, 64, 12, 1)
-# The narrowest box is that around it where this leaves so few accounts; else it lies around the present marks, with this
-# share of its width to each side.
-FEW, NEAR = 30, 0.1
+# The narrowest box is the marks themselves.
+MARKS = BOXES - 1
+# So few accounts are evaluated rather than held against the marks first.
+FEW = 6
 # What own impact and premium may add to the range of world prices: a share of that range, and a fraction of price.
 SLACK, FLOOR = 0.1, 0.0002
-# Wide boxes that are asked once for all paths, in half widths of the first path's widest box.
-LADDER = (0.5, 1.0, 1.4, 2.0, 3.0)
+# Accounts are entered once for all paths that stay in so many widths of the first path's widest box.
+OPENING = 3.0
 # Rounding of a sum of products is far below this fraction of the amounts in it.
 ROUNDING = 1e-9
 
@@ -73,14 +84,10 @@ def is_inside(v, b):
 
 @kernel
 def lay_box(v, b, t):
-    """Lay box b over the coming windows, the narrowest around the present marks; within the box around it."""
-    if b == BOXES - 1:
-        share = 1.0 if v.venue[0]["listed"][b - 1] <= FEW else NEAR
+    """Lay box b over the coming windows, within the box around it; the last on the marks themselves."""
+    if b == MARKS:
         for m in range(v.markets.shape[0]):
-            market = v.markets[m]
-            reach = share * (market["box_high"][b - 1] - market["box_low"][b - 1])
-            set_range(v, m, b, market["mark"] - reach, market["mark"] + reach)
-            stay_within(v, m, b)
+            set_range(v, m, b, v.markets[m]["mark"], v.markets[m]["mark"])
         return
     first = max(0, t // WINDOW - 1)
     last = v.windows.shape[0] - 1
@@ -123,7 +130,7 @@ def set_range(v, m, b, low, high):
     market["box_net_high"][b] = high - (market["mark"] - market["short_net_mark"])
 
 
-@inlined
+@kernel
 def is_safe(v, a, b, ceiling, clear):
     """Tell whether the account cannot be flagged, nor owe anything, while marks stay in box b."""
     cash = v.accounts[a]["cash"]
@@ -150,50 +157,178 @@ def is_safe(v, a, b, ceiling, clear):
 
 @kernel
 def stays_solvent(v, a):
-    """Tell whether the account's equity cannot fall below zero while marks stay in the narrowest box."""
+    """Tell whether the account's equity cannot fall below zero while marks stay in the box around them."""
     floor = v.accounts[a]["cash"]
     amounts = abs(floor)
     for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
         size = v.rows[r]["size"]
         market = v.markets[v.rows[r]["market"]]
         carry = v.rows[r]["carry"]
-        floor += size * (market["box_net_low"][BOXES - 1] if size > 0.0 else market["box_net_high"][BOXES - 1]) - carry
-        amounts += abs(size) * market["box_high"][BOXES - 1] + abs(carry)
+        floor += size * (market["box_net_low"][MARKS - 1] if size > 0.0 else market["box_net_high"][MARKS - 1]) - carry
+        amounts += abs(size) * market["box_high"][MARKS - 1] + abs(carry)
     return floor - ROUNDING * amounts >= 0.0
 
 
 @kernel
-def rank(v, t, ceiling, clear, pending):
-    """Count for every account, as it stands at t = 0, the boxes of the ladder in which it is safe; for all paths."""
-    lay_box(v, 0, t)
+def enter(v, b, k, a, ceiling):
+    """Enter account `a`, as it stands, at place k of what box b is asked from."""
+    fixed = v.accounts[a]["cash"]
+    amounts = abs(fixed)
+    highest = 0.0
+    flat = True
     for m in range(v.markets.shape[0]):
-        half = 0.5 * (v.markets[m]["box_high"][0] - v.markets[m]["box_low"][0])
-        for k in range(BOXES):
-            v.opening[m]["ladder"][k] = LADDER[k] * half
-            mark = v.opening[m]["mark"]
-            market = v.markets[m]
-            market["box_low"][k] = market["box_net_low"][k] = mark - LADDER[k] * half  # nothing has accrued
-            market["box_high"][k] = market["box_net_high"][k] = mark + LADDER[k] * half
-    for a in range(v.traders):
-        safe = 0
-        if v.accounts[a]["changed"] == 0 and not pending(v, a):
-            while safe < BOXES and is_safe(v, a, safe, ceiling, clear):
-                safe += 1
-        v.culling[SAFE_AT_START, a] = v.culling[SAFE_NOW, a] = safe
-    v.opening[0]["ranked"] = 1
+        v.entries[b, SIZES + m, k] = 0.0
+    for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
+        size, m, carry = v.rows[r]["size"], v.rows[r]["market"], v.rows[r]["carry"]
+        if size != 0.0:
+            low, high = range_around(v, b, m)
+            flat = False
+            v.entries[b, SIZES + m, k] = size
+            fixed -= carry
+            highest += ceiling(v, m, size, low, high)
+            amounts += abs(size) * high + abs(carry)
+    if flat and fixed >= -QUANTUM:
+        fixed = np.inf
+    v.entries[b, FIXED, k] = fixed - ROUNDING * amounts
+    v.entries[b, ERROR, k] = ROUNDING * amounts
+    v.entries[b, HIGHEST, k] = highest + ROUNDING * amounts
+    v.culling[OUTDATED, a] &= ~(1 << b)
+
+
+@inlined
+def range_around(v, b, m):
+    """Prices of market m for which accounts are entered for box b: the box around it, or what is near the opening."""
+    if b == 0:
+        return v.opening[m]["low"], v.opening[m]["high"]
+    return v.markets[m]["box_low"][b - 1], v.markets[m]["box_high"][b - 1]
 
 
 @kernel
-def rung(v):
-    """Return the first box of the ladder around box 0; BOXES if none is wide enough."""
-    found = 0
+def enter_all(v, b, ceiling):
+    """Enter all accounts as they stand at t = 0, for box b = 0 of every path whose prices stay near those of this one."""
     for m in range(v.markets.shape[0]):
-        market, opening = v.markets[m], v.opening[m]
-        while found < BOXES and not (
-            opening["mark"] - opening["ladder"][found] <= min(market["box_low"][0], market["box_net_low"][0])
-            and max(market["box_high"][0], market["box_net_high"][0]) <= opening["mark"] + opening["ladder"][found]
-        ):
+        reach = OPENING * (v.markets[m]["box_high"][0] - v.markets[m]["box_low"][0])
+        v.opening[m]["low"] = max(v.opening[m]["mark"] - reach, 0.01 * v.opening[m]["mark"])
+        v.opening[m]["high"] = v.opening[m]["mark"] + reach
+    for a in range(v.traders):
+        enter(v, b, a, a, ceiling)
+    v.opening[0]["entered"] = 1
+
+
+@kernel
+def is_near_opening(v):
+    """Tell whether box 0 lies in the range of prices for which all accounts are entered."""
+    for m in range(v.markets.shape[0]):
+        if v.markets[m]["box_low"][0] < v.opening[m]["low"] or v.markets[m]["box_high"][0] > v.opening[m]["high"]:
+            return False
+    return True
+
+
+# Loops over one column of the entries, apart so that they become vector code.
+
+
+@kernel
+def _copy(target, source, count):
+    for k in range(count):
+        target[k] = source[k]
+
+
+@kernel
+def _add_worst(worst, sizes, low, high, count):
+    for k in range(count):
+        worst[k] += sizes[k] * (low if sizes[k] > 0.0 else high)
+
+
+@kernel
+def _pick(target, source, places, count):
+    for k in range(count):
+        target[k] = source[places[k]]
+
+
+@kernel
+def _add_highest(v, highest, sizes, m, b, ceiling, count):
+    low, high = v.markets[m]["box_low"][b], v.markets[m]["box_high"][b]
+    for k in range(count):
+        if sizes[k] != 0.0:
+            highest[k] += ceiling(v, m, sizes[k], low, high)
+
+
+@kernel
+def sum_worst(v, b, count):
+    """Equity of what is entered for box b at the worst corner of the box, less rounding."""
+    worst = v.entries[b, WORST]
+    _copy(worst, v.entries[b, FIXED], count)
+    for m in range(v.markets.shape[0]):
+        _add_worst(
+            worst, v.entries[b, SIZES + m], v.markets[m]["box_net_low"][b], v.markets[m]["box_net_high"][b], count
+        )
+
+
+@kernel
+def pass_on(v, b, found, ceiling):
+    """Enter for the box within box b those whom box b lists."""
+    places, highest = v.lists[PLACES], v.entries[b + 1, HIGHEST]
+    _pick(v.entries[b + 1, FIXED], v.entries[b, FIXED], places, found)
+    _pick(v.entries[b + 1, ERROR], v.entries[b, ERROR], places, found)
+    _copy(highest, v.entries[b + 1, ERROR], found)
+    for m in range(v.markets.shape[0]):
+        sizes = v.entries[b + 1, SIZES + m]
+        _pick(sizes, v.entries[b, SIZES + m], places, found)
+        _add_highest(v, highest, sizes, m, b, ceiling, found)
+
+
+@kernel
+def ask_all(v, b, exact, ceiling, clear, pending):
+    """List in box b = 0 those of all accounts that it does not clear; `exact`: from their records, not as entered at t = 0."""
+    boxed, outdated, waits = v.culling[BOXED], v.culling[OUTDATED], v.culling[WAITS]
+    listed, places = v.lists[0], v.lists[PLACES]
+    worst, highest = v.entries[0, WORST], v.entries[0, HIGHEST]
+    if not exact:
+        sum_worst(v, b, v.traders)
+    found = 0
+    for a in range(v.traders):
+        anew = exact or outdated[a] & 1 == 1
+        if anew:
+            safe = not pending(v, a) and is_safe(v, a, b, ceiling, clear)
+        else:
+            safe = worst[a] >= 0.0 and waits[a] == 0 and clear(v, a, worst[a], highest[a])
+        boxed[a] = 0 if safe else 1
+        if not safe:
+            listed[found] = places[found] = a
+            outdated[a] = (outdated[a] | 2) if anew else (outdated[a] & ~2)
             found += 1
+    if not exact:
+        pass_on(v, b, found, ceiling)
+    return found
+
+
+@kernel
+def ask(v, b, ceiling, clear):
+    """List in box b > 0 those on the list of the box around it that it does not clear."""
+    count = v.venue[0]["listed"][b - 1]
+    around, listed, places = v.lists[b - 1], v.lists[b], v.lists[PLACES]
+    boxed, outdated, waits = v.culling[BOXED], v.culling[OUTDATED], v.culling[WAITS]
+    if b == MARKS and count <= FEW:
+        for k in range(count):
+            listed[k] = around[k]
+        return count
+    worst, highest = v.entries[b, WORST], v.entries[b, HIGHEST]
+    for k in range(count):
+        if (outdated[around[k]] >> b) & 1 == 1:
+            enter(v, b, k, around[k], ceiling)
+    sum_worst(v, b, count)
+    found = 0
+    kept = ~(2 << b)
+    for k in range(count):
+        a = around[k]
+        safe = worst[k] >= 0.0 and waits[a] == 0 and clear(v, a, worst[k], highest[k])
+        boxed[a] = b if safe else b + 1
+        if not safe:
+            listed[found], places[found] = a, k
+            outdated[a] &= kept
+            found += 1
+    if b < MARKS:
+        pass_on(v, b, found, ceiling)
     return found
 
 
@@ -206,9 +341,11 @@ def ask_again(v, boxes, ceiling, clear, pending):
         v.culling[IS_STALE, a] = 0
         if a >= v.traders:
             continue
+        waits = pending(v, a)
+        v.culling[WAITS, a] = 1 if waits else 0
         listed = int(v.culling[BOXED, a])
         now = listed
-        while now < boxes and (pending(v, a) or not is_safe(v, a, now, ceiling, clear)):
+        while now < boxes and (waits or not is_safe(v, a, now, ceiling, clear)):
             now += 1
         if now > listed:
             v.culling[BOXED, a] = now
@@ -220,53 +357,47 @@ def ask_again(v, boxes, ceiling, clear, pending):
             a = k if b == 0 else v.lists[b - 1, k]
             if v.culling[BOXED, a] > b:
                 v.lists[b, found] = a
+                enter(v, b + 1, found, a, ceiling)
                 found += 1
         v.venue[0]["listed"][b] = found
 
 
 @kernel
-def select_candidates(v, t, ceiling, clear, pending, ranked):
+def select_candidates(v, t, ceiling, clear, pending, lasting):
     """List the accounts to evaluate on the present marks, in order of account; return their number.
 
-    `ranked` says that requirements depend on nothing but positions and prices, so that what is safe at t = 0 in a box
-    is safe in it on every path until the account changes.
+    `lasting` says that requirements depend on nothing but positions and prices, so that what is entered for box 0 at
+    t = 0 holds on every path until the account changes.
     """
     state = v.venue[0]
-    inside = state["disturbed"] == 0
-    if inside and state["stale"] == 0 and is_inside(v, BOXES - 1):
-        return state["listed"][BOXES - 1]
-    b = 0
-    if inside:
-        while b < BOXES and is_inside(v, b):
-            b += 1
-    state["disturbed"] = 0
+    b = 0 if state["disturbed"] == 1 else MARKS
+    while b > 0 and not is_inside(v, b - 1):  # from the narrowest on: inside it, inside all around it
+        b -= 1
+    if b == MARKS and state["stale"] == 0 and state["listed"][MARKS - 1] == 0:
+        return 0
+    for k in range(state["listed"][MARKS]):  # who was looked at may have become pending
+        v.culling[WAITS, v.lists[MARKS, k]] = 1 if pending(v, v.lists[MARKS, k]) else 0
+    moved = b < MARKS or state["holders_safe"] == 0
     ask_again(v, b, ceiling, clear, pending)
-    if b == 0 and ranked and v.opening[0]["ranked"] == 0 and state["risen"] == 0:
-        rank(v, t, ceiling, clear, pending)
-    while b < BOXES:
+    state["disturbed"] = 0
+    while b < BOXES:  # not called with a literal number: each would compile anew
         lay_box(v, b, t)
-        state["rebuilds"] += 1
-        cleared = BOXES
-        if b == 0 and ranked and state["risen"] == 0:
-            cleared = rung(v)
-        found = 0
-        for k in range(v.traders if b == 0 else state["listed"][b - 1]):
-            a = k if b == 0 else v.lists[b - 1, k]
-            v.culling[BOXED, a] = b
-            if b == 0 and v.culling[SAFE_NOW, a] > cleared:
-                continue
-            if pending(v, a) or not is_safe(v, a, b, ceiling, clear):
-                v.lists[b, found] = a
-                v.culling[BOXED, a] = b + 1
-                found += 1
-                if b == BOXES - 1:
-                    note_change(v, a)  # who is looked at may be written
-        state["listed"][b] = found
+        if b == 0:
+            exact = not lasting or state["risen"] == 1
+            if not exact and v.opening[0]["entered"] == 0 and state["changed"] == v.accounts.shape[0] - v.traders:
+                enter_all(v, b, ceiling)
+            exact = exact or v.opening[0]["entered"] == 0 or not is_near_opening(v)
+            state["listed"][b] = ask_all(v, b, exact, ceiling, clear, pending)
+        else:
+            state["listed"][b] = ask(v, b, ceiling, clear)
+        state["rebuilds"] += 1 if b < MARKS else 0
         b += 1
-    state["holders_safe"] = (
-        1 if stays_solvent(v, v.traders + VAULT) and stays_solvent(v, v.traders + MARKET_MAKERS) else 0
-    )
-    return state["listed"][BOXES - 1]
+    if moved:
+        solvent = stays_solvent(v, v.traders + VAULT) and stays_solvent(v, v.traders + MARKET_MAKERS)
+        state["holders_safe"] = 1 if solvent else 0
+    for k in range(state["listed"][MARKS]):
+        note_change(v, v.lists[MARKS, k])  # who is looked at may be written
+    return state["listed"][MARKS]
 
 
 @kernel
@@ -300,9 +431,10 @@ def _world_inside(v):
 def list_insolvable(v):
     """At the horizon: list in box 0 every trader account whose equity may be negative, at marks or at world prices."""
     known = v.venue[0]["disturbed"] == 0 and is_inside(v, 0) and _world_inside(v)
+    boxed, stale, listed = v.culling[BOXED], v.culling[IS_STALE], v.lists[0]
     found = 0
     for a in range(v.traders):
-        if not known or v.culling[BOXED, a] > 0 or v.culling[IS_STALE, a] > 0:
-            v.lists[0, found] = a
+        if not known or boxed[a] > 0 or stale[a] > 0:
+            listed[found] = a
             found += 1
     return found

@@ -9,11 +9,23 @@ from __future__ import annotations
 import math
 
 from stress.kernels.jit import inlined, kernel
-from stress.kernels.venue import CHANGED, HOLDERS, IS_STALE, MARKET_MAKERS, POOL, SAFE_NOW, STALE, UNAUDITED, VAULT
+from stress.kernels.venue import (
+    BOXES,
+    CHANGED,
+    HOLDERS,
+    IS_STALE,
+    MARKET_MAKERS,
+    OUTDATED,
+    POOL,
+    STALE,
+    UNAUDITED,
+    VAULT,
+)
 
 # Units of the audit: one is the total of the cell's amounts x AUDIT_RESOLUTION, the precision of a double.
 AUDIT_RESOLUTION = 2.0**-53
 LARGEST_UNITS = 2.0**62
+ALL_BOXES = (1 << BOXES) - 1
 
 
 @inlined
@@ -45,7 +57,6 @@ def note_change(v, a):
     """Note that records of the account differ from the start of the path, so that they are put back after it."""
     if v.accounts[a]["changed"] == 0:
         v.accounts[a]["changed"] = 1
-        v.culling[SAFE_NOW, a] = 0
         v.lists[CHANGED, v.venue[0]["changed"]] = a
         v.venue[0]["changed"] += 1
 
@@ -60,6 +71,7 @@ def touch(v, a):
         note_change(v, a)
     if v.culling[IS_STALE, a] == 0:
         v.culling[IS_STALE, a] = 1
+        v.culling[OUTDATED, a] = ALL_BOXES
         v.lists[STALE, v.venue[0]["stale"]] = a
         v.venue[0]["stale"] += 1
     if a == v.traders + VAULT or a == v.traders + MARKET_MAKERS:

@@ -62,20 +62,25 @@ class PathBlock(NamedTuple):
 
 
 # Nested boxes of prices (kernels.culling), and the lists of accounts: one of each box, then those whose records
-# differ from the start of the path, those whose ledger entries changed since the last audit, and since the last selection.
+# differ from the start of the path, those whose ledger entries changed since the last audit, and since the last selection;
+# and scratch: places of a box's accounts among the entries it is asked from, rows that may be deleveraged.
 BOXES = 5
-CHANGED, UNAUDITED, STALE = BOXES, BOXES + 1, BOXES + 2
-LISTS = BOXES + 3
+CHANGED, UNAUDITED, STALE, PLACES, WINNERS = range(BOXES, BOXES + 5)
+LISTS = BOXES + 5
 # Rows of Venue.culling, and steps of a window of a path.
-SAFE_AT_START, SAFE_NOW, BOXED, IS_STALE = range(4)
+BOXED, IS_STALE, OUTDATED, WAITS = range(4)
 WINDOW = 4
+# Columns of Venue.entries: equity in the worst corner of the box; what of it no price moves, USD; the highest requirement
+# in the box around; what rounding may change of both; then the size in every market.
+WORST, FIXED, HIGHEST, ERROR, SIZES = range(5)
 # Record of Venue.opening: what a scan of all accounts at t = 0 finds, kept while the marks there are the same.
 OPENING_FIELDS = (
     ("mark", "f8"),  # (m,) mark at t = 0 for which the other fields hold; nan = none yet
     ("liquidatable", "i8"),  # accounts below their requirement
     ("gross", "f8"),  # USD, gross notional of all rows
-    ("ranked", "i8"),  # 1 = Venue.culling says in which boxes of the ladder accounts are safe
-    ("ladder", "f8", (BOXES,)),  # half widths of these boxes around `mark`, USD
+    ("entered", "i8"),  # 1 = all accounts, as they stand there, are entered for box 0
+    ("low", "f8"),  # range of prices for which they are
+    ("high", "f8"),
 )
 
 # The smallest amount that venues book (USDC has six decimals); a smaller debt is rounding, not a claim.
@@ -174,6 +179,8 @@ ACCOUNT_FIELDS = (
     ("cash", "f8"),  # USD, signed
     ("row_start", "i8"),
     ("row_end", "i8"),
+    ("changed", "i8"),  # 1 = in Venue.lists[CHANGED], 1 = in Venue.lists[UNAUDITED]
+    ("unaudited", "i8"),
     ("passed", "f8", (LIMITS,)),  # USD of the account's loss already recorded as having passed a layer, by limit
     ("fund_drawn", "f8"),  # USD that the insurance fund has paid for the account in step fund_drawn_step
     ("fund_drawn_step", "i8"),
@@ -181,8 +188,6 @@ ACCOUNT_FIELDS = (
     ("touched", "i8"),  # 1 once the account was liquidated on this path
     ("queue", "i8"),  # scratch: the accounts flagged in a round, and their priorities
     ("priority", "f8"),
-    ("changed", "i8"),  # 1 = in Venue.lists[CHANGED], 1 = in Venue.lists[UNAUDITED]
-    ("unaudited", "i8"),
     ("booked", "i8"),  # units of cash less carries at the account's last audit
     ("suspect", "i8"),  # scratch: the accounts that may default in a round, in order, the vault last
 )
@@ -213,7 +218,12 @@ class Venue(NamedTuple):
     rows: np.ndarray  # (r,) ROW_FIELDS and the mechanisms' own
     market_rows: np.ndarray  # (r,) rows grouped by market
     lists: np.ndarray  # (LISTS, a) int64, account numbers; their lengths stand in `venue`
-    culling: np.ndarray  # (4, a) int8: boxes of the ladder in which the account is safe, as at t = 0 and now; boxes that list it; 1 = stale
+    culling: (
+        np.ndarray
+    )  # (4, a) int8: boxes that list the account; 1 = stale; bits of boxes whose entry is outdated; 1 = pending
+    entries: (
+        np.ndarray
+    )  # (BOXES, SIZES + m, a) what each box is asked from: the accounts on the list of the box around it
     windows: np.ndarray  # (windows, m, 2) lowest and highest world price of every WINDOW steps of the path
     opening: np.ndarray  # (m,) what every path with the same marks at t = 0 finds there
     decay: np.ndarray  # (m, S + 1) what is left of flow after so many steps

@@ -33,7 +33,7 @@ from stress.kernels.halts import is_blocked
 from stress.kernels.jit import kernel
 from stress.kernels.ledger import equity
 from stress.kernels.margin import attribute_loss, bankruptcy_price
-from stress.kernels.venue import ADL, ELIGIBILITY, TIME
+from stress.kernels.venue import ADL, ELIGIBILITY, TIME, WINNERS
 from stress.stages import DeleveragingParameters, Mechanism, Stage, StateField
 
 CONTRACTS, EQUITY, PROFIT = range(3)
@@ -56,18 +56,28 @@ def weight(v, w, by):
 
 
 @kernel
-def weigh(v, m, side, by):
-    """Return the winners' weights together, their contracts, and the position in market_rows of the last; -1 if none."""
-    total, contracts, last = 0.0, 0.0, -1
+def find_winners(v, m, side):
+    """List the rows that may be deleveraged against claims of `side`; return their number, and their contracts."""
+    found, contracts = 0, 0.0
     for k in range(v.markets[m]["rows_start"], v.markets[m]["rows_end"]):
         w = v.market_rows[k]
         if is_winner(v, w, side):
-            own = weight(v, w, by)
+            v.lists[WINNERS, found] = w
             contracts += abs(v.rows[w]["size"])
-            if own > 0.0:
-                total += own
-                last = k
-    return total, contracts, last
+            found += 1
+    return found, contracts
+
+
+@kernel
+def weigh(v, winners, by):
+    """Return the weights of the listed winners together, and the place of the last that takes part; -1 if none does."""
+    total, last = 0.0, -1
+    for k in range(winners):
+        own = weight(v, v.lists[WINNERS, k], by)
+        if own > 0.0:
+            total += own
+            last = k
+    return total, last
 
 
 @kernel
@@ -121,32 +131,37 @@ def close_claims(v, m, side, rest, price_rule, t):
 
 
 @kernel
-def close_winners(v, m, side, quantity, price, lost, by, maintenance):
-    """Close `quantity` base units of the winners at `price`, in proportion to their weights."""
+def close_winners(v, winners, side, quantity, price, lost, by, maintenance):
+    """Close `quantity` base units of the listed winners at `price`, in proportion to their weights.
+
+    A close changes only the winner's own account, so that the others stay winners.
+    """
     rest = quantity
     while rest > 0.0:
-        total, _, last = weigh(v, m, side, by)
+        total, last = weigh(v, winners, by)
         if last < 0 and by != CONTRACTS:
             by = CONTRACTS
             continue
         if last < 0:
             break
-        wanted, all_gave = rest, True
-        for k in range(v.markets[m]["rows_start"], last + 1):
-            w = v.market_rows[k]
-            if not is_winner(v, w, side):
-                continue
+        wanted, all_gave, left = rest, True, 0
+        for k in range(winners):
+            w = v.lists[WINNERS, k]
             own = weight(v, w, by)
-            if own <= 0.0:
-                continue
-            size, part = abs(v.rows[w]["size"]), wanted * (own / total)
-            if k == last and all_gave:
-                part = rest  # takes what rounding left
-            all_gave = all_gave and part <= size
-            part = min(part, size, rest)
+            part = 0.0
+            if own > 0.0:
+                size, part = abs(v.rows[w]["size"]), wanted * (own / total)
+                if k == last and all_gave:
+                    part = rest  # takes what rounding left
+                all_gave = all_gave and part <= size
+                part = min(part, size, rest)
             if part > 0.0:
                 close_winner(v, w, part, price, lost * (part / quantity), maintenance)
                 rest -= part
+            if part <= 0.0 or is_winner(v, w, side):
+                v.lists[WINNERS, left] = w
+                left += 1
+        winners = left
 
 
 @kernel
@@ -164,12 +179,12 @@ def absorb(v, t, maintenance, initial):
             wanted = asked(v, m, side)
             if wanted <= 0.0:
                 continue
-            _, contracts, _ = weigh(v, m, side, by)
+            winners, contracts = find_winners(v, m, side)
             quantity = min(wanted, contracts)
             if quantity > 0.0:
                 rest = np.inf if quantity == wanted else quantity  # all, to the last bit
                 money, lost = close_claims(v, m, side, rest, price_rule, t)
-                close_winners(v, m, side, quantity, money / quantity, lost, by, maintenance)
+                close_winners(v, winners, side, quantity, money / quantity, lost, by, maintenance)
                 acted = True
     if when == WHEN_FUND_EXHAUSTED and v.venue[0]["has_fund"] == 1:
         v.venue[0]["claims_less_fees"] += v.out[0]["bad_debt"] - before  # a larger fund would have carried it

@@ -13,7 +13,7 @@ import pytest
 
 from stress.kernels.ledger import open_interest
 from stress.kernels.margin import loss_beyond_margin
-from stress.mechanisms.adl_pro_rata import EQUITY, close_winners
+from stress.mechanisms.adl_pro_rata import EQUITY, close_winners, find_winners
 from stress.mechanisms.adl_profit_leverage import choose as by_rank
 from stress.mechanisms.cover_shortage import quantity as to_cover
 from stress.mechanisms.flat_margin import maintenance
@@ -61,7 +61,8 @@ def winners(layer):
 def test_pro_rata_by_equity_leaves_everyone_the_same_share():
     # A budget of 7.5 over 16 of equity: a haircut of 15/32; (170/32, 85/32, 17/32) stay.
     venue = winners({"rule": "adl_pro_rata", "adl_price": "mark", "adl_when": "negative_equity", "adl_by": "equity"})
-    close_winners(venue, 0, 1.0, 7.5, 1.0, 0.0, EQUITY, maintenance)
+    found, _ = find_winners(venue, 0, 1.0)
+    close_winners(venue, found, 1.0, 7.5, 1.0, 0.0, EQUITY, maintenance)
     given = [100.0 + row["size"] for row in venue.rows[:3]]
     left = [equity - gave for equity, gave in zip((10.0, 5.0, 1.0), given, strict=True)]
     assert left == pytest.approx([170 / 32, 85 / 32, 17 / 32])
