@@ -34,6 +34,7 @@ class Swept:
     seconds: float
     seconds_compile: float
     longest_task: float
+    seconds_of_tasks: float = 0.0  # over all workers, compiling included
     lost: tuple[tuple[str, dict[str, str]], ...] = ()
 
 
@@ -105,6 +106,7 @@ def sweep_blocks(
         seconds=time.perf_counter() - started,
         seconds_compile=max((receipt.seconds_compile for receipt in receipts), default=0.0),
         longest_task=max((receipt.seconds for receipt in receipts), default=0.0),
+        seconds_of_tasks=sum(receipt.seconds for receipt in receipts),
         lost=lost,
     )
 

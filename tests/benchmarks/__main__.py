@@ -1,6 +1,9 @@
 """Time every case against its comparators in one run, print one table, keep one record (make bench).
 
-    python -m tests.benchmarks [--only TEXT] [--paths 512]
+    python -m tests.benchmarks [--only TEXT] [--paths N] [--bars | --venues]
+    python -m tests.benchmarks --goal [--cells 512] [--paths 10000]     the sweep of the goal, through the flow
+
+Each case writes its row when it is measured; `--resume` keeps the rows of an earlier attempt at the same commit.
 
 Ratios are medians over chunks of distinct paths, comparators and engine taking turns on the same chunk; compilation
 is timed apart. A record says what one machine did at one commit: compare records of one machine, made back to back.
@@ -22,8 +25,9 @@ from typing import Any
 import numpy as np
 
 from stress import provenance
-from tests.benchmarks.measuring import Measured, measure, measure_venues
-from tests.benchmarks.registry import BARS, FACTORS, NUMPY_BARS, PRESET_BAR, cases
+from tests.benchmarks.goal import sweep_goal
+from tests.benchmarks.measuring import Measured, measure, measure_threads, measure_venues
+from tests.benchmarks.registry import BARS, FACTORS, GOAL_PATHS, NUMPY_BARS, PRESET_BAR, SCAN_BAR, cases, distinct_paths
 
 FOLDER = Path("results/benchmarks")
 COLUMNS = (
@@ -31,6 +35,7 @@ COLUMNS = (
     ("exhaustive/culled", "exhaustive_over_culled", "{:.1f}"),
     ("numpy/culled", "numpy_over_culled", "{:.0f}"),
     ("bare/exhaustive", "bare_over_exhaustive", "{:.2f}"),
+    ("rounds/step", "exhaustive_rounds", "{:.2f}"),
     ("bare/numpy", "bare_over_numpy", "{:.3f}"),
     ("liquidated", "share_liquidated", "{:.2%}"),
     ("ns/liquidation", "ns_per_liquidation", "{:.0f}"),
@@ -39,7 +44,7 @@ COLUMNS = (
     ("rebuilds", "rebuilds", "{:.0f}"),
     ("fills", "fills", "{:.0f}"),
     ("paths", "path_share", "{:.1%}"),
-    ("bar", "bar", "{}"),
+    ("bars", "bar", "{}"),
 )
 
 
@@ -49,34 +54,48 @@ def main() -> None:
     parser.add_argument("--only", default="", help="cases whose name holds this text")
     parser.add_argument("--venues", action="store_true", help="only the presets beside each other")
     parser.add_argument("--bars", action="store_true", help="only the cases that have a bar")
-    parser.add_argument("--paths", type=int, default=512, help="distinct paths of a measurement")
+    parser.add_argument("--paths", type=int, help="distinct paths of a measurement; default: by size of the book")
+    parser.add_argument("--resume", action="store_true", help="keep the rows that today's record of this commit has")
+    parser.add_argument("--goal", action="store_true", help="only the sweep of the goal, through the Prefect flow")
+    parser.add_argument("--cells", type=int, choices=(1, 64, 512), default=512, help="of the goal")
     options = parser.parse_args()
+    if options.goal:
+        sweep_goal(options.cells, options.paths or GOAL_PATHS)
+        return
     machine = _machine()  # of the sources that are about to be timed
+    git = machine["git"] or {"commit": "no-checkout", "dirty": True}
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    file = FOLDER / f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}_{git['commit'][:12]}.json"
+    kept = json.loads(file.read_text()) if options.resume and file.exists() else {}
+    whole: dict[str, Any] = {"machine": machine, "cases": kept.get("cases", {})}
+    measured: dict[str, Measured] = whole["cases"]
     print(f"{'case':34s}" + "".join(f"{title:>18s}" for title, _, _ in COLUMNS), flush=True)
-    measured: dict[str, Measured] = {}
     for case in [] if options.venues else cases():
         if options.only in case.name and (not options.bars or case in BARS or case in NUMPY_BARS):
-            row = measure(case, options.paths)
-            row["bar"] = _bar(row, BARS.get(case), NUMPY_BARS.get(case))
-            measured[case.name] = row
-            print(f"{case.name:34s}" + "".join(f"{_show(row[key], form):>18s}" for _, key, form in COLUMNS), flush=True)
-    calm = {} if options.only else _venues(options.paths)
-    whole = {
-        "machine": machine,
-        "paths": options.paths,
-        "cases": measured,
-        "venues_in_calm": calm,
+            if case.name not in measured:
+                row = measure(case, options.paths or distinct_paths(case))
+                row["bar"] = _bar(row, BARS.get(case), NUMPY_BARS.get(case))
+                measured[case.name] = row
+                _write(file, whole)
+            shown = "".join(f"{_show(measured[case.name][key], form):>18s}" for _, key, form in COLUMNS)
+            print(f"{case.name:34s}{shown}", flush=True)
+    if not options.only:
+        whole["venues_in_calm"] = kept.get("venues_in_calm") or _venues(options.paths or 512)
+        _write(file, whole)
+    whole |= {
         "growth": _growth(measured),
+        "threads": measure_threads(128),
         "start": _start(),
         "memory_peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
-    for name in ("growth", "start", "memory_peak_mib"):
+    for name in ("growth", "threads", "start", "memory_peak_mib"):
         print(f"{name}: {whole[name]}")
-    git = whole["machine"]["git"] or {"commit": "no-checkout", "dirty": True}
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    file = FOLDER / f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}_{git['commit'][:12]}.json"
-    file.write_text(json.dumps(whole, indent=1) + "\n")
+    _write(file, whole)
     print(f"{file}  (dirty tree: {git['dirty']})")
+
+
+def _write(file: Path, whole: dict[str, Any]) -> None:
+    file.write_text(json.dumps(whole, indent=1) + "\n")
 
 
 def _venues(paths: int) -> dict[str, Measured]:
@@ -96,12 +115,16 @@ def _show(value: Any, form: str) -> str:
 
 
 def _bar(row: Measured, exhaustive: float | None, numpy: float | None) -> str | None:
-    """Say which bars a case meets."""
+    """Say which bars a case meets, by the columns' names."""
     said = []
-    for name, least in (("exhaustive", exhaustive), ("numpy", numpy)):
-        found = row[f"{name}_over_culled"]
+    for name, least in (
+        ("exhaustive_over_culled", exhaustive),
+        ("numpy_over_culled", numpy),
+        ("bare_over_exhaustive", exhaustive and SCAN_BAR),
+    ):
+        found = row[name]
         if least is not None:
-            said.append(f"{'met' if found is not None and found >= least else 'missed'} {least:g}x")
+            said.append(f"{'met' if found is not None and found >= least else 'missed'} {least:g}")
     return ", ".join(said) or None
 
 

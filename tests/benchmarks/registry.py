@@ -66,6 +66,12 @@ BARS = {
 NUMPY_BARS = {Case(accounts=10_000): 500.0}
 
 
+# Least ratio of the bare equity loop's time to the exhaustive engine's.
+SCAN_BAR = 0.5
+# The sweep of the goal: so many paths through 512 cells, and the seconds it may take on two cores.
+GOAL, GOAL_PATHS, GOAL_SECONDS = Case(cells=512), 10_000, 180.0
+
+
 # Most of each preset's time over that of the reference venue, in calm.
 PRESET_BAR = 1.5
 
@@ -90,8 +96,18 @@ def cases() -> list[Case]:
     return list(dict.fromkeys([BASE, *varied, *BARS]))
 
 
+def distinct_paths(case: Case) -> int:
+    """Return how many paths a measurement takes: few train the branch predictor, and large books need fewer to be steady."""
+    return 512 if case.accounts <= 1_000 else 128 if case.accounts <= 10_000 else 32
+
+
 def bench(case: Case) -> Workbench:
     """Return the case's study with its books, cells, engine and paths, made on demand."""
+    return Workbench(config.Study(**stated(case)))
+
+
+def stated(case: Case, paths: int = 1_024) -> dict[str, Any]:
+    """Return the case's study as a file would state it."""
     market = yaml.safe_load((CONFIGS / "markets" / "house.yaml").read_text())
     names = list(market["markets"])
     for k in range(case.markets - len(names)):  # beyond the file's markets: the same again under other names
@@ -99,26 +115,25 @@ def bench(case: Case) -> Workbench:
     protocol = yaml.safe_load((CONFIGS / "protocols" / f"{case.preset}.yaml").read_text())
     protocol["margin"]["markets"]["default"] = protocol["margin"]["markets"]["SOL"]
     values = round(case.cells ** (1 / 3))
-    study = config.Study(
-        schema=1,
-        name="benchmark",
-        question="How fast is the engine?",
-        protocol=protocol,
-        book=_book(case),
-        market=market,
-        markets=list(market["markets"])[: case.markets],
-        scenarios=[{"name": case.severity, "start": case.severity, "held": True}],
-        horizon=f"{case.steps * STEP_SECONDS}s",
-        step=f"{STEP_SECONDS}s",
-        axes={
-            "leverage_cap": LEVERAGE_CAPS[:values],
-            "maintenance_to_initial_ratio": RATIOS[:values],
-            "oracle_delay": DELAYS[:values],
+    return {
+        "schema": 1,
+        "name": "benchmark",
+        "question": "How fast is the engine?",
+        "protocol": protocol,
+        "book": _book(case),
+        "market": market,
+        "markets": list(market["markets"])[: case.markets],
+        "scenarios": [{"name": case.severity, "start": case.severity, "held": True}],
+        "horizon": f"{case.steps * STEP_SECONDS}s",
+        "step": f"{STEP_SECONDS}s",
+        "axes": {
+            "leverage_cap": list(LEVERAGE_CAPS[:values]),
+            "maintenance_to_initial_ratio": list(RATIOS[:values]),
+            "oracle_delay": list(DELAYS[:values]),
         },
-        paths=1_024,
-        seed=20261122,
-    )
-    return Workbench(study)
+        "paths": paths,
+        "seed": 20261122,
+    }
 
 
 def _book(case: Case) -> dict[str, Any]:
