@@ -26,7 +26,7 @@ import numpy as np
 
 from stress import provenance
 from tests.benchmarks.goal import sweep_goal
-from tests.benchmarks.measuring import Measured, measure, measure_threads, measure_venues
+from tests.benchmarks.measuring import Measured, measure, measure_paths, measure_threads, measure_venues
 from tests.benchmarks.registry import BARS, FACTORS, GOAL_PATHS, NUMPY_BARS, PRESET_BAR, SCAN_BAR, cases, distinct_paths
 
 FOLDER = Path("results/benchmarks")
@@ -84,11 +84,12 @@ def main() -> None:
         _write(file, whole)
     whole |= {
         "growth": _growth(measured),
+        "paths_us": measure_paths(1_024),
         "threads": measure_threads(128),
         "start": _start(),
         "memory_peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
-    for name in ("growth", "threads", "start", "memory_peak_mib"):
+    for name in ("growth", "paths_us", "threads", "start", "memory_peak_mib"):
         print(f"{name}: {whole[name]}")
     _write(file, whole)
     print(f"{file}  (dirty tree: {git['dirty']})")

@@ -17,8 +17,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tests.benchmarks.registry import GOAL, GOAL_PATHS, GOAL_SECONDS, stated
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +27,7 @@ def sweep_goal(cells: int, paths: int) -> dict[str, Any]:
     study = stated(dataclasses.replace(GOAL, cells=cells), paths)
     with tempfile.TemporaryDirectory(prefix="goal-") as folder:
         file = Path(folder) / "goal.yaml"
-        file.write_text(yaml.safe_dump(study))
+        file.write_text(json.dumps(study, default=str))  # JSON is YAML without the aliases that a study may not have
         began = time.perf_counter()
         subprocess.run(
             [sys.executable, "-m", "flows.sweep_flow", str(file), "--results", f"{folder}/results"],
@@ -37,7 +35,7 @@ def sweep_goal(cells: int, paths: int) -> dict[str, Any]:
             cwd=ROOT,
         )
         whole = time.perf_counter() - began
-        diary = json.loads(next(Path(folder).glob("results/*/run.json")).read_text())
+        diary = json.loads(next(Path(folder).glob("results/*/*/run.json")).read_text())
     seconds, swept, workers = diary["seconds"], diary["sweep"], os.cpu_count() or 1
     run = swept["seconds"] + seconds["merge"]
     took: dict[str, Any] = {

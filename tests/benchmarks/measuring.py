@@ -12,15 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from stress import engine
+from stress import config, engine
 from stress.kernels.venue import PathBlock
+from stress.sweep import Workbench
 from stress.sweep.workbench import BuiltCell
 from tests.benchmarks.comparators import equity_loop, numpy_engine
-from tests.benchmarks.registry import Case, bench, venues
+from tests.benchmarks.registry import Case, bench, diffusion_alone, stated, venues
 
 Measured = dict[str, Any]
 
 CHUNK = 16  # paths
+PATHS_AT_A_TIME = 32  # as a block of a run makes them
 CELLS_PER_CHUNK = 4  # of a case with many, in turn
 COMPARATOR_SECONDS = 8.0  # of each comparator and case, once it has finished a first path
 SLOWEST = 20.0  # a comparator whose first path takes longer is left out
@@ -143,6 +145,21 @@ def measure_threads(paths: int) -> Measured:
                 took.append(time.perf_counter() - began)
             ratios.append(took[0] / took[1])
     return {"one_over_two_threads": float(np.median(ratios)), "lowest": min(ratios), "highest": max(ratios)}
+
+
+def measure_paths(paths: int) -> Measured:
+    """Return microseconds of one path of the base point, its arrays included: diffusion alone, and every layer of the house model."""
+    found = {}
+    for name, study in (("diffusion", diffusion_alone(Case())), ("house", stated(Case()))):
+        source = Workbench(config.Study(**study)).source(0)
+        source.generate(0, 1)
+        taken = []
+        for first in range(0, paths, PATHS_AT_A_TIME):
+            began = time.thread_time()
+            source.generate(first, PATHS_AT_A_TIME)
+            taken.append((time.thread_time() - began) / PATHS_AT_A_TIME)
+        found[f"{name}_us"] = round(float(np.median(taken)) * 1e6, 1)
+    return found
 
 
 def measure_venues(severity: str, paths: int) -> dict[str, Measured]:

@@ -136,6 +136,15 @@ def stated(case: Case, paths: int = 1_024) -> dict[str, Any]:
     }
 
 
+def diffusion_alone(case: Case) -> dict[str, Any]:
+    """Return the case's study with a market of which every layer but diffusion is left out."""
+    study = stated(case)
+    own = ("price", "depth_usd", "open_interest_usd", "volatility")
+    markets = {name: {key: of[key] for key in own} for name, of in study["market"]["markets"].items()}
+    market = {key: study["market"][key] for key in ("schema", "name", "correlation")} | {"markets": markets}
+    return study | {"market": market, "scenarios": [{"name": case.severity, "start": "stationary"}]}
+
+
 def _book(case: Case) -> dict[str, Any]:
     book = yaml.safe_load(Path(__file__).with_name("benchmark_book.yaml").read_text())
     book["accounts"] = case.accounts

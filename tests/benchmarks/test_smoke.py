@@ -7,11 +7,11 @@ import functools
 import numpy as np
 import pytest
 
-from stress import engine
+from stress import config, engine
 from stress.sweep import Workbench
 from tests.benchmarks.comparators import equity_loop, numpy_engine
 from tests.benchmarks.measuring import measure
-from tests.benchmarks.registry import BARS, FACTORS, NUMPY_BARS, Case, bench, cases
+from tests.benchmarks.registry import BARS, FACTORS, NUMPY_BARS, Case, bench, cases, diffusion_alone
 
 
 @functools.cache
@@ -66,6 +66,16 @@ def test_a_case_is_measured():
     assert row["exhaustive_over_culled"] > 1.0
     assert 0 < row["share_evaluated"] < 1
     assert row["numpy_over_culled"] > 0
+
+
+def test_paths_of_diffusion_alone_have_no_other_layer():
+    source = Workbench(config.Study(**diffusion_alone(Case()))).source(0)
+    block = source.generate(0, 2)
+    assert not source.terms.jump.active
+    assert not source.terms.wick.active
+    assert not block.premium.any()
+    assert np.all(block.depth == block.depth[:, :1])
+    assert np.all(np.diff(block.world, axis=1) != 0.0)
 
 
 def test_every_factor_varies_around_one_base_point():
