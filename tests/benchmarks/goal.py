@@ -49,11 +49,14 @@ def sweep_goal(cells: int, paths: int) -> dict[str, Any]:
     }
     shown = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())
     print(f"goal: {cells} cells x {paths:,} paths: {whole:.0f} s ({shown} s) on {workers} cores")
-    print(f"      orchestration and store {took['share_orchestration_and_store']:.1%} of sweep and merge")
+    short = " (a run of less than a minute is no measurement of it)" if run < 60.0 + seconds["compile"] else ""
+    print(f"      orchestration and store {took['share_orchestration_and_store']:.1%} of sweep and merge{short}")
     print(f"      largest process {took['largest_process_gib']:.2f} GiB")
     if (cells, paths) != (GOAL.cells, GOAL_PATHS):
-        tasks = seconds["simulation"] * (GOAL.cells / cells) * (GOAL_PATHS / paths)
-        took["seconds_extrapolated"] = whole - seconds["simulation"] + tasks
+        # What grows is the work of tasks beyond compiling, which each worker that had a task did once.
+        compiling = seconds["compile"] * min(workers, swept["tasks"])
+        work = max(0.0, swept["seconds_of_tasks"] - compiling) / workers
+        took["seconds_extrapolated"] = whole + work * (GOAL.cells * GOAL_PATHS / (cells * paths) - 1.0)
         print(
             f"      {GOAL.cells} cells x {GOAL_PATHS:,} paths, extrapolated from it: {took['seconds_extrapolated']:.0f} s"
         )
