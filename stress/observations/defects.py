@@ -294,6 +294,8 @@ def _depth(name: str, seen: Observations, rows: pd.DataFrame, bar: float | None)
 
 
 def _edges(seen: Observations, series: list[tuple[str, pd.DataFrame]]) -> Iterator[Defect]:
+    if not series:  # a repair may have dropped every row
+        return
     spans = {name: (rows["ts"].min(), rows["ts"].max()) for name, rows in series}
     first, last = min(a for a, _ in spans.values()), max(b for _, b in spans.values())
     for name, rows in series:

@@ -326,6 +326,12 @@ def test_repairs_do_what_they_say(tmp_path):
     assert set(unit["symbol"]) == {"BTC"}
 
 
+def test_a_repair_that_leaves_no_row_is_refused_in_words(tmp_path):
+    file = tidy(tmp_path, bars().assign(close="none"))
+    with pytest.raises(PriceFileError, match="no series of two bars"):
+        read_prices(file, {"unreadable": "drop"})
+
+
 def test_marks_have_no_open_until_a_rule_makes_one(tmp_path):
     file = tidy(tmp_path, bars().drop(columns=["open", "volume"]))
     with pytest.raises(PriceFileError, match="has the columns") as refused:
