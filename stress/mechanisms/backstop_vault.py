@@ -43,9 +43,9 @@ class BackstopVault(MechanismParameters):
     unwind_share: float = Field(default=0.1, ge=0, description="share of one side's depth sold per step")
 
     def terms(self, market, step):
-        """Return the kernel's fields; no limit of losses is an infinite one."""
+        """Return the kernel's fields; the limit of losses in USD, infinite where there is none."""
         found = MechanismParameters.terms(self.model_copy(update={"loss_limit": 1.0}), market, step)
-        return found | {"loss_limit": math.inf if self.loss_limit is None else self.loss_limit}
+        return found | {"loss_limit": math.inf if self.loss_limit is None else self.loss_limit * self.vault_equity}
 
     def balances(self) -> dict[int, float]:
         """The vault's equity at t = 0."""
@@ -67,7 +67,7 @@ def execute(v, a, r, quantity, bankruptcy_price, equity, requirement, cover, t, 
         return 0.0, 0.0, VAULT, BALANCE
     held = v.rows[counterparty_row(v, VAULT, m)]["size"]
     lost = -(v.markets[m]["vault_flow"] + held * v.markets[m]["mark"])
-    if lost > v.terms[m]["loss_limit"] * v.terms[m]["vault_equity"]:
+    if lost > v.terms[m]["loss_limit"]:
         return 0.0, 0.0, VAULT, CAP
     gross = abs(v.rows[r]["size"]) * v.markets[m]["mark"]
     for w in range(v.accounts[vault]["row_start"], v.accounts[vault]["row_end"]):

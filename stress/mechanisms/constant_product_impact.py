@@ -48,8 +48,8 @@ def average(v, m, z0, z1):
 
 @inlined
 def inverse(v, m, g):
-    """Flow at which the impact is g > -1."""
-    return 1.0 - 1.0 / math.sqrt(1.0 + g)
+    """Flow at which the impact is g; no sale brings the price to nothing, so none reaches g <= -1."""
+    return 1.0 - 1.0 / math.sqrt(1.0 + g) if g > -1.0 else -math.inf
 
 
 MECHANISM = Mechanism(

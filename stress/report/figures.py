@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -128,8 +128,8 @@ def heat_map(
 ) -> Panel:
     """Return a heat map on a logarithmic colour scale; the first row is drawn at the bottom.
 
-    A thick line runs where the estimate crosses the tolerance; hatching marks cells whose interval
-    straddles it; a missing cell (None) is blank and says so.
+    A thick line runs where the estimate crosses the tolerance, dashed beside a cell whose interval
+    straddles it; hatching marks such cells; a missing cell (None) is blank and says so.
     """
     row_label, row_values = rows
     column_label, column_values = columns
@@ -145,14 +145,16 @@ def heat_map(
                     axes.text(x, y, "failed", ha="center", va="center", color=MUTED, style="italic", size=8)
                 else:
                     _draw_cell(axes, x, y, cell, colours(scale(cell.shown)))
-        border = list(_border([[cell is not None and cell.above for cell in line] for line in cells]))
+        border = list(_border(cells))
         for colour, width in (("white", 5), ("black", 2.6)):  # a halo keeps the line visible on dark cells
-            for ends in border:
-                axes.plot(*ends, color=colour, linewidth=width, solid_capstyle="round", zorder=4)
+            for ends, sure in border:
+                style = "-" if sure or colour == "white" else (0, (1.6, 1.2))
+                caps = {"solid_capstyle": "round", "dash_capstyle": "butt"}
+                axes.plot(*ends, color=colour, linewidth=width, linestyle=style, zorder=4, **caps)
         axes.set(xlim=(-0.52, len(column_values) - 0.48), ylim=(-0.52, len(row_values) - 0.48))
         axes.set_xticks(range(len(column_values)), column_values)
         axes.set_yticks(range(len(row_values)), row_values)
-        key = _key([cell for line in cells for cell in line if cell], bool(border))
+        key = _key([cell for line in cells for cell in line if cell], {sure for _, sure in border})
         axes.set(xlabel=column_label + key, ylabel=row_label)
         axes.set_title(title, wrap=True)
         axes.tick_params(length=0)
@@ -176,12 +178,13 @@ def _colour_bar(axes: Any, scale: Any, colours: Any) -> None:
     bar.outline.set_visible(False)
 
 
-def _key(cells: Sequence[HeatCell], border: bool) -> str:
+def _key(cells: Sequence[HeatCell], borders: Collection[bool]) -> str:
     """Return what the marks of a heat map mean, as far as they occur, two a line."""
     found = [
         (any("●" in cell.marks for cell in cells), "● current"),
         (any("★" in cell.marks for cell in cells), "★ proposed"),
-        (border, "━ tolerance"),
+        (True in borders, "━ tolerance"),
+        (False in borders, "╍ tolerance, unsure"),
         (any(cell.straddles for cell in cells), "▨ undecided"),
     ]
     shown = [words for occurs, words in found if occurs]
@@ -206,14 +209,17 @@ def _draw_cell(axes: Any, x: int, y: int, cell: HeatCell, fill: tuple[float, ...
         axes.plot(x - 0.3 + 0.28 * i, y + 0.28, color="black", zorder=6, **shape, **edge)
 
 
-def _border(above: Sequence[Sequence[bool]]) -> Iterable[tuple[tuple[float, float], tuple[float, float]]]:
-    """Yield the edges between neighbouring cells of which only one is above the tolerance."""
-    for y, line in enumerate(above):
+def _border(
+    cells: Sequence[Sequence[HeatCell | None]],
+) -> Iterable[tuple[tuple[tuple[float, float], tuple[float, float]], bool]]:
+    """Yield the edges between neighbouring cells of which only one is above the tolerance, and whether both are decided."""
+    for y, line in enumerate(cells):
         for x, here in enumerate(line):
-            if x + 1 < len(line) and here != line[x + 1]:
-                yield (x + 0.5, x + 0.5), (y - 0.5, y + 0.5)
-            if y + 1 < len(above) and here != above[y + 1][x]:
-                yield (x - 0.5, x + 0.5), (y + 0.5, y + 0.5)
+            right = (line[x + 1], ((x + 0.5, x + 0.5), (y - 0.5, y + 0.5))) if x + 1 < len(line) else None
+            over = (cells[y + 1][x], ((x - 0.5, x + 0.5), (y + 0.5, y + 0.5))) if y + 1 < len(cells) else None
+            for there, ends in filter(None, (right, over)):
+                if (here is not None and here.above) != (there is not None and there.above):
+                    yield ends, not any(cell is not None and cell.straddles for cell in (here, there))
 
 
 def matrix(

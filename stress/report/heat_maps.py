@@ -60,7 +60,7 @@ def _key(reading: Reading, scenarios: Sequence[ScenarioView], point: dict[str, i
     ]
     if reading.tolerance is not None:
         key += [
-            f"Thick line: the estimate crosses the {stated(reading.tolerance)} tolerance.",
+            f"Thick line: the estimate crosses the {stated(reading.tolerance)} tolerance; dashed beside an undecided cell.",
             "Hatched: undecided, the interval straddles the tolerance and more paths are needed.",
         ]
     return " ".join([*key, "● current, ★ proposed."])

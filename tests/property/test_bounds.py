@@ -32,7 +32,7 @@ def used(draw, name):
     stage = shelf()[name].stage
     rule = draw(rules(name))
     listed = stage in (Stage.MARGIN_MODIFIERS, Stage.COLLATERAL)
-    protocol = draw(protocols(impact=rules("linear_impact"), **{stage.value: [rule] if listed else rule}))
+    protocol = draw(protocols(**{stage.value: [rule] if listed else rule}))
     book, block = (held(), three()) if stage is Stage.COLLATERAL else (books(), blocks())
     return protocol, played(protocol, draw(book), draw(block))[1]
 

@@ -18,6 +18,7 @@ def test_price_and_mean_price_are_those_of_the_curve():
     assert 100.0 * (1 + average(None, 0, 0.2, -0.05)) == pytest.approx((1e6 / 80 - 1e6 / 105) / 25)
     assert inverse(None, 0, response(None, 0, 0.2)) == pytest.approx(0.2)
     assert response(None, 0, 1.0) == float("inf")
+    assert inverse(None, 0, -1.0) == inverse(None, 0, -1.5) == -float("inf")
 
 
 def test_its_depth_is_the_base_reserve_whatever_the_path_says():

@@ -450,10 +450,15 @@ def test_cells_that_the_interval_leaves_open_are_hatched_and_marked():
     assert len(page.table.rows) == 2 * 5 * 5
 
 
-def test_the_border_runs_only_between_cells_on_either_side():
-    edges = list(figures._border([[False, True], [False, False]]))
-    assert sorted(edges) == [((0.5, 0.5), (-0.5, 0.5)), ((0.5, 1.5), (0.5, 0.5))]
-    assert not list(figures._border([[True, True], [True, True]]))
+def test_the_border_runs_only_between_cells_on_either_side_and_says_where_one_is_undecided():
+    def cell(shown, straddles=False):
+        return figures.HeatCell(f"{shown}", shown, above=shown > 0.05, straddles=straddles)
+
+    low, high, unsure = cell(0.01), cell(0.2), cell(0.06, straddles=True)
+    edges = list(figures._border([[low, high], [low, low]]))
+    assert sorted(edges) == [(((0.5, 0.5), (-0.5, 0.5)), True), (((0.5, 1.5), (0.5, 0.5)), True)]
+    assert list(figures._border([[low, unsure, high]])) == [(((0.5, 0.5), (-0.5, 0.5)), False)]
+    assert not list(figures._border([[high, high], [high, high]]))
 
 
 @pytest.mark.parametrize(
