@@ -109,9 +109,7 @@ def bench(case: Case) -> Workbench:
 def stated(case: Case, paths: int = 1_024) -> dict[str, Any]:
     """Return the case's study as a file would state it."""
     market = yaml.safe_load((CONFIGS / "markets" / "house.yaml").read_text())
-    names = list(market["markets"])
-    for k in range(case.markets - len(names)):  # beyond the file's markets: the same again under other names
-        market["markets"][f"{names[k]}2"] = market["markets"][names[k]]
+    _more_markets(market, case.markets)
     protocol = yaml.safe_load((CONFIGS / "protocols" / f"{case.preset}.yaml").read_text())
     protocol["margin"]["markets"]["default"] = protocol["margin"]["markets"]["SOL"]
     values = round(case.cells ** (1 / 3))
@@ -134,6 +132,21 @@ def stated(case: Case, paths: int = 1_024) -> dict[str, Any]:
         "paths": paths,
         "seed": 20261122,
     }
+
+
+def _more_markets(market: dict[str, Any], wanted: int) -> None:
+    """Add, beyond the file's markets, the same again under other names, each at 0.9 with its original.
+
+    All correlations between the two halves are 0.9 of those within one: a Kronecker product, so still a correlation matrix.
+    """
+    names = list(market["markets"])
+    within = {frozenset((a, b)): rho for a, others in market["correlation"].items() for b, rho in others.items()}
+    for k in range(wanted - len(names)):
+        market["markets"][f"{names[k]}2"] = market["markets"][names[k]]
+        market["correlation"][f"{names[k]}2"] = {
+            **{b: 0.9 * within.get(frozenset((names[k], b)), 1.0) for b in names},
+            **{f"{b}2": within[frozenset((names[k], b))] for b in names[:k]},
+        }
 
 
 def diffusion_alone(case: Case) -> dict[str, Any]:

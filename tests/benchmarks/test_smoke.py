@@ -84,3 +84,8 @@ def test_every_factor_varies_around_one_base_point():
         assert {getattr(case, factor) for case in listed} >= set(values)
     assert set(BARS) | set(NUMPY_BARS) <= set(listed)
     assert len({case.name for case in listed}) == len(listed)
+
+
+@pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
+def test_every_case_is_a_sound_study(case):
+    assert len(bench(case).study.markets) == case.markets
