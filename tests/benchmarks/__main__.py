@@ -101,7 +101,12 @@ def _write(file: Path, whole: dict[str, Any]) -> None:
 
 def _venues(paths: int) -> dict[str, Measured]:
     """Time the presets beside each other, and print their table."""
-    columns = [COLUMNS[0], ("over reference", "over_reference", "{:.2f}"), COLUMNS[5], *COLUMNS[8:11]]
+    shared = {column[1]: column for column in COLUMNS}
+    columns = [
+        shared["culled_us"],
+        ("over reference", "over_reference", "{:.2f}"),
+        *(shared[key] for key in ("share_liquidated", "share_evaluated", "rebuilds", "fills")),
+    ]
     print(f"{'venue, calm':34s}" + "".join(f"{title:>18s}" for title, _, _ in columns), flush=True)
     found = measure_venues("calm", paths)
     for name, row in found.items():
