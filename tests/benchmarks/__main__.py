@@ -2,6 +2,7 @@
 
     python -m tests.benchmarks [--only TEXT] [--paths N] [--bars | --venues]
     python -m tests.benchmarks --goal [--cells 512] [--paths 10000]     the sweep of the goal, through the flow
+    python -m tests.benchmarks --quote results/benchmarks/FILE          README's table from a record
 
 Each case writes its row when it is measured; `--resume` keeps the rows of an earlier attempt at the same commit.
 
@@ -27,6 +28,7 @@ import numpy as np
 from stress import provenance
 from tests.benchmarks.goal import sweep_goal
 from tests.benchmarks.measuring import Measured, measure, measure_paths, measure_threads, measure_venues
+from tests.benchmarks.quoting import quote
 from tests.benchmarks.registry import BARS, FACTORS, GOAL_PATHS, NUMPY_BARS, PRESET_BAR, SCAN_BAR, cases, distinct_paths
 
 FOLDER = Path("results/benchmarks")
@@ -58,7 +60,11 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true", help="keep the rows that today's record of this commit has")
     parser.add_argument("--goal", action="store_true", help="only the sweep of the goal, through the Prefect flow")
     parser.add_argument("--cells", type=int, choices=(1, 64, 512), default=512, help="of the goal")
+    parser.add_argument("--quote", help="record that README is to quote")
     options = parser.parse_args()
+    if options.quote:
+        quote(options.quote)
+        return
     if options.goal:
         sweep_goal(options.cells, options.paths or GOAL_PATHS)
         return
@@ -85,7 +91,7 @@ def main() -> None:
     whole |= {
         "growth": _growth(measured),
         "paths_us": measure_paths(1_024),
-        "threads": measure_threads(128),
+        "threads": measure_threads(256),
         "start": _start(),
         "memory_peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }

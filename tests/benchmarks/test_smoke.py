@@ -11,6 +11,7 @@ from stress import config, engine
 from stress.sweep import Workbench
 from tests.benchmarks.comparators import equity_loop, numpy_engine
 from tests.benchmarks.measuring import measure
+from tests.benchmarks.quoting import QUOTED, ROOT, table
 from tests.benchmarks.registry import BARS, FACTORS, NUMPY_BARS, Case, bench, cases, diffusion_alone
 
 
@@ -89,3 +90,9 @@ def test_every_factor_varies_around_one_base_point():
 @pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
 def test_every_case_is_a_sound_study(case):
     assert len(bench(case).study.markets) == case.markets
+
+
+def test_readme_quotes_a_committed_record():
+    found = QUOTED.search((ROOT / "README.md").read_text())
+    assert found is not None
+    assert found[0] == f"{found[1]}{table(ROOT / found['record'])}{found[3]}", "python -m tests.benchmarks --quote FILE"
