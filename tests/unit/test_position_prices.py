@@ -95,6 +95,6 @@ def test_a_venue_without_an_order_book_has_no_fillable_price():
         stress.fillable_price(protocol, book_of(("X",), [1.0], [[(0, 1.0, 1.0)]]), [1.0])
 
 
-@pytest.mark.skipif(INTERPRETED, reason="the compiled function")
+@pytest.mark.skipif(INTERPRETED, reason="compiled kernels are what this test is about")
 def test_compiled():
     assert one(50.0, 10.0) == pytest.approx((950.0 / 9.75, 95.0))
