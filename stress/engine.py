@@ -182,7 +182,7 @@ def _no_sale(v, a, r, equity, requirement, t):
 def _in_turn(first: Callable[..., Any], second: Callable[..., Any]) -> Any:
     """Return a kernel that calls two kernels of the signature (v, path, t), one after the other."""
 
-    @kernel
+    @inlined
     def both(v, path, t):
         first(v, path, t)
         second(v, path, t)
@@ -301,7 +301,7 @@ def _funding(rules: Sequence[Mechanism]) -> tuple[Any, Any]:
         return _no_effect, _no_promise
     accrue, quote, rates = found[0].kernels["accrue"], found[0].kernels["quote"], _first_rates(rules)
 
-    @kernel
+    @inlined
     def accrual(v, path, t):
         accrue(v, path, t, rates)
 
@@ -608,7 +608,7 @@ def load_world(v, path, t, depth_of):
     v.venue[0]["outage"] = path.venue_outage[t]
 
 
-@kernel
+@inlined
 def watch(v):
     """End of a step: dislocation of V from W, and the market makers' equity."""
     out = v.out[0]
@@ -849,7 +849,7 @@ def _selection(culled: bool, ceiling: Any, trigger: Mechanism, ranked: bool) -> 
         return _everybody
     clear, pending = trigger.bound, trigger.pending or _never_pending
 
-    @kernel
+    @inlined
     def candidates(v, t):
         return select_candidates(v, t, ceiling, clear, pending, ranked)
 
@@ -983,7 +983,7 @@ def _path(
     return run_path
 
 
-@kernel
+@inlined
 def record_step(v, t, trace):
     """Write the state at the end of step t (flows cumulated since t = 0), if a trace was asked for."""
     if trace.shape[0] == 0:

@@ -33,14 +33,19 @@ def absorb_flow(v, m, t, added):
     v.markets[m]["flow_step"] = t
 
 
-@kernel
+@inlined
 def refresh_prices(v, path, t, response):
     """Set V, X and the external perpetual mid of step t from the path and the flow absorbed so far."""
-    for m in range(v.markets.shape[0]):
+    markets, responses = v.markets, v.response_history[t]
+    premium, external_premium = path.premium[t], path.external_premium[t]
+    for m in range(markets.shape[0]):
+        market = markets[m]
+        world = market["world"]
+        factor = 1.0 + premium[m]
         g = response(v, m, displacement(v, m, t))
         carried = v.terms[m]["arbitrage_share"] * g
-        v.markets[m]["premium_factor"] = 1.0 + path.premium[t, m]
-        v.markets[m]["mid"] = displaced(v, m, v.markets[m]["world"] * v.markets[m]["premium_factor"], g)
-        v.markets[m]["source"] = displaced(v, m, v.markets[m]["world"], carried)
-        v.markets[m]["external"] = displaced(v, m, v.markets[m]["world"] * (1.0 + path.external_premium[t, m]), carried)
-        v.response_history[t, m] = g
+        mid = displaced(v, m, world * factor, g)
+        source = displaced(v, m, world, carried)
+        external = displaced(v, m, world * (1.0 + external_premium[m]), carried)
+        market["premium_factor"], market["mid"], market["source"], market["external"] = factor, mid, source, external
+        responses[m] = g

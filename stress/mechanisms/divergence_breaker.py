@@ -14,7 +14,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from stress.kernels.halts import halt
-from stress.kernels.jit import kernel
+from stress.kernels.jit import inlined
 from stress.stages import BlockedActions, Mechanism, MechanismParameters, RoundedUp, Seconds, Stage
 
 
@@ -26,12 +26,13 @@ class DivergenceBreaker(MechanismParameters):
     divergence_blocks: BlockedActions = Field(min_length=1, description="actions that stop")
 
 
-@kernel
+@inlined
 def trip(v, path, t):
     """Extend the halt of every named action in each market where the condition holds."""
-    for m in range(v.markets.shape[0]):
-        terms = v.terms[m]
-        if abs(v.markets[m]["mid"] / v.markets[m]["oracle"] - 1.0) > terms["divergence_limit"]:
+    markets, by_market = v.markets, v.terms
+    for m in range(markets.shape[0]):
+        market, terms = markets[m], by_market[m]
+        if abs(market["mid"] / market["oracle"] - 1.0) > terms["divergence_limit"]:
             halt(v, m, t, terms["divergence_blocks"], terms["divergence_pause_steps"])
 
 

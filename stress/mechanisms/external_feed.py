@@ -21,7 +21,7 @@ from pydantic import Field, model_validator
 
 from stress.kernels.halts import is_blocked
 from stress.kernels.impact import displaced
-from stress.kernels.jit import kernel
+from stress.kernels.jit import inlined
 from stress.kernels.venue import ORACLE_UPDATE
 from stress.stages import Delay, Mechanism, MechanismParameters, MustResolve, Seconds, Stage, format_duration
 
@@ -55,11 +55,12 @@ class ExternalFeed(MechanismParameters):
         return MechanismParameters.terms(stated, market, step)
 
 
-@kernel
+@inlined
 def observe(v, path, t, first_round):
     """Write O and the step of the observation behind it; see the module's formula."""
-    for m in range(v.markets.shape[0]):
-        terms = v.terms[m]
+    markets, responses = v.markets, v.response_history
+    for m in range(markets.shape[0]):
+        market, terms = markets[m], v.terms[m]
         delay = terms["oracle_delay_steps"]
         beat = terms["heartbeat_steps"]
         fresh = delay == 0 and beat == 0
@@ -67,19 +68,17 @@ def observe(v, path, t, first_round):
             continue
         if is_blocked(v, m, t, ORACLE_UPDATE):
             continue
-        s = max(0, t - delay)
+        s = t - delay if t > delay else 0
         if path.oracle_outage[s, m] != 0:
             continue
-        price = v.markets[m]["source"]
+        price = market["source"]
         if delay > 0:
-            carried = terms["arbitrage_share"] * v.response_history[s, m]
+            carried = terms["arbitrage_share"] * responses[s, m]
             price = displaced(v, m, path.world[s, m], carried)
         on_beat = beat == 0 or (s - terms["heartbeat_phase_steps"]) % beat == 0
-        if on_beat or t == 0 or abs(price / v.markets[m]["oracle"] - 1.0) >= terms["deviation_threshold"]:
-            v.markets[m]["oracle"] = price
-            v.markets[m]["oracle_low"] = price
-            v.markets[m]["oracle_high"] = price
-            v.markets[m]["oracle_step"] = s
+        if on_beat or t == 0 or abs(price / market["oracle"] - 1.0) >= terms["deviation_threshold"]:
+            market["oracle"] = market["oracle_low"] = market["oracle_high"] = price
+            market["oracle_step"] = s
 
 
 MECHANISM = Mechanism(name="external_feed", stage=Stage.ORACLE, parameters=ExternalFeed, kernels={"observe": observe})

@@ -147,13 +147,13 @@ def quote(v, m, rates):
     return clamped_rate(v, m, premium, rates) * YEAR / v.terms[m]["funding_interval"]
 
 
-@kernel
+@inlined
 def accrue(v, path, t, rates):
     """Sample the premium; at a boundary of the interval move the index of each market."""
-    for m in range(v.markets.shape[0]):
-        state = v.markets[m]
-        terms = v.terms[m]
-        sample = (v.markets[m]["mid"] - v.markets[m]["oracle"]) / v.markets[m]["oracle"]
+    markets, by_market = v.markets, v.terms
+    for m in range(markets.shape[0]):
+        state, terms = markets[m], by_market[m]
+        sample = (state["mid"] - state["oracle"]) / state["oracle"]
         state["premium_sum"] += sample
         if terms["tail_removal"] > 0.0:
             state["premium_sample"][int(state["premium_samples"])] = sample

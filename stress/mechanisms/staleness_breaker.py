@@ -14,7 +14,7 @@ from __future__ import annotations
 from pydantic import Field, field_validator
 
 from stress.kernels.halts import halt
-from stress.kernels.jit import kernel
+from stress.kernels.jit import inlined
 from stress.stages import BlockedActions, Exact, Mechanism, MechanismParameters, RoundedUp, Seconds, Stage
 
 
@@ -33,7 +33,7 @@ class StalenessBreaker(MechanismParameters):
         return blocks
 
 
-@kernel
+@inlined
 def trip(v, path, t):
     """Extend the halt of every named action in each market where the condition holds."""
     for m in range(v.markets.shape[0]):
