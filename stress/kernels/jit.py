@@ -10,6 +10,10 @@ Kernels that only kernels call have no Python wrappers: unpacking a venue in eac
 the time to compile.
 
 A venue is a hundred machine words, and a call by value copies them all: `by_reference` hands on one pointer.
+
+Numba compiles every function to machine code together with all that it calls, so that the kernels below a
+chain of calls are optimised once for every link of it. Kernels that only kernels call wait for the entry
+above them instead: all is optimised at once. That takes half the time, and gives faster code.
 """
 
 from __future__ import annotations
@@ -18,7 +22,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
+from llvmlite import binding as llvm
 from numba.core import cgutils, types
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler
 from numba.core.datamodel import PrimitiveModel
 from numba.core.typing.templates import AttributeTemplate
 from numba.extending import infer_getattr, intrinsic, lower_getattr_generic, register_model
@@ -27,7 +34,56 @@ INTERPRETED: bool = bool(numba.config.DISABLE_JIT)
 
 # error_model="numpy": division by zero gives inf or nan as in numpy, without a branch.
 _OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": False, "error_model": "numpy", "cache": False, "_nrt": False}
-_INNER = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
+class _InnerLibrary(JITCodeLibrary):  # type: ignore[misc]
+    """The code of a kernel that waits for the entry above it: neither optimised nor machine code by itself."""
+
+    def finalize(self) -> None:
+        for function in self._final_module.functions:
+            if not function.is_declaration:
+                function.linkage = "linkonce_odr"  # several callers may bring it along
+        self._finalized = True
+
+    def get_pointer_to_function(self, name: str) -> int:
+        return 0
+
+    @property
+    def codegen(self) -> _InnerLibrary:
+        return self
+
+    def set_env(self, name: str, environment: Any) -> None:
+        """Write the address of the Python objects that a kernel uses (to print) into its code."""
+        address = f"@{name} = global ptr inttoptr (i64 {id(environment)} to ptr)"
+        self._final_module.link_in(llvm.parse_assembly(address))
+        self._final_module.get_global_variable(name).linkage = "linkonce_odr"
+
+    def _get_module_for_linking(self) -> Any:
+        """Return the code with all that it calls. Callers come first: what nobody asks for is not linked."""
+        self._ensure_finalized()
+        if self._shared_module is None:
+            self._shared_module = self._final_module.clone()
+            for library in reversed(self._callees({})):
+                inner = isinstance(library, _InnerLibrary)
+                code = library._final_module if inner else library._get_module_for_linking()
+                self._shared_module.link_in(code, preserve=True)
+        return self._shared_module
+
+    def _callees(self, found: dict[Any, None]) -> dict[Any, None]:
+        for library in self._linking_libraries:
+            if library not in found:
+                if isinstance(library, _InnerLibrary):
+                    library._callees(found)
+                found[library] = None
+        return found
+
+
+class _InnerCompiler(Compiler):  # type: ignore[misc]
+    def __init__(self, typing_context: Any, target_context: Any, library: None, *rest: Any) -> None:
+        super().__init__(typing_context, target_context, _InnerLibrary(target_context.codegen(), "inner"), *rest)
+
+
+_INNER = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "pipeline_class": _InnerCompiler}
 
 
 def kernel(function: Callable[..., Any]) -> Any:
