@@ -22,9 +22,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
-from llvmlite import binding as llvm
 from numba.core import cgutils, types
-from numba.core.codegen import JITCodeLibrary
+from numba.core.codegen import JITCodeLibrary, ll
 from numba.core.compiler import Compiler
 from numba.core.datamodel import PrimitiveModel
 from numba.core.typing.templates import AttributeTemplate
@@ -55,7 +54,7 @@ class _InnerLibrary(JITCodeLibrary):  # type: ignore[misc]
     def set_env(self, name: str, environment: Any) -> None:
         """Write the address of the Python objects that a kernel uses (to print) into its code."""
         address = f"@{name} = global ptr inttoptr (i64 {id(environment)} to ptr)"
-        self._final_module.link_in(llvm.parse_assembly(address))
+        self._final_module.link_in(ll.parse_assembly(address))
         self._final_module.get_global_variable(name).linkage = "linkonce_odr"
 
     def _get_module_for_linking(self) -> Any:
