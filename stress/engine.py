@@ -24,7 +24,7 @@ from stress.kernels.claims import (
     record_exhaustion,
     record_passed,
 )
-from stress.kernels.culling import begin_selection, list_insolvable, select_candidates
+from stress.kernels.culling import begin_selection, list_insolvable, range_windows, select_candidates
 from stress.kernels.funding import promise
 from stress.kernels.halts import is_blocked
 from stress.kernels.impact import refresh_prices
@@ -544,7 +544,7 @@ def reset(v, start, path):
         v.markets[m]["mark"] = path.world[0, m]
     for a in range(v.traders, v.accounts.shape[0]):
         note_change(v, a)  # counterparties are written in many places, and are few
-    begin_selection(v, path)
+    begin_selection(v)
 
 
 @kernel
@@ -1129,7 +1129,7 @@ def _compose(rules: tuple[str, ...], culled: bool, grandfathered: bool) -> Engin
             for m in range(v.markets.shape[0]):
                 v.out_market[m] = markets_out[p, m]
             reset(v, begin, path)
-            v.venue[0]["path"] = block.first_path + p
+            v.venue[0]["path"], v.venue[0]["position"] = block.first_path + p, p
             run_path(v, path, rounds_per_step, trace if p == trace_path else no_trace)
             paths_out[p] = v.out[0]
             for m in range(v.markets.shape[0]):
@@ -1343,8 +1343,8 @@ def _unknown_opening(count: int) -> np.ndarray:
     return opening
 
 
-def _venue(cell: Cell, steps: int) -> Venue:
-    """Allocate the working records of one cell for paths of `steps` steps."""
+def _venue(cell: Cell, steps: int, windows: np.ndarray) -> Venue:
+    """Allocate the working records of one cell for paths of `steps` steps and these windows of prices."""
     count = len(cell.markets)
     elapsed = np.arange(steps + 1) * cell.step
     return Venue(
@@ -1357,7 +1357,7 @@ def _venue(cell: Cell, steps: int) -> Venue:
         lists=np.zeros((LISTS, len(cell.start.accounts)), np.int64),
         culling=np.zeros((4, len(cell.start.accounts)), np.int8),
         entries=np.zeros((BOXES, SIZES + count, len(cell.start.accounts))),
-        windows=np.zeros((-(-(steps + 1) // WINDOW), count, 2)),
+        windows=windows,
         opening=_unknown_opening(count),
         decay=np.exp(-elapsed[None, :] / cell.terms["resilience"][:, None]),
         response_history=np.zeros((steps + 1, count)),
@@ -1370,7 +1370,7 @@ def _venue(cell: Cell, steps: int) -> Venue:
 
 def open_venue(cell: Cell, prices: np.ndarray) -> Venue:
     """Return a cell's venue at t = 0, with every price of market m at `prices` (m,) USD; nothing has happened yet."""
-    venue = _venue(cell, 1)
+    venue = _venue(cell, 1, np.zeros((1, 1, len(prices), 2)))
     for name in (
         "world",
         "mid",
@@ -1401,8 +1401,21 @@ class Outcome(NamedTuple):
     trace: np.ndarray | None  # (S + 1, m)
 
 
+def price_windows(block: PathBlock) -> np.ndarray:
+    """Return what culling looks ahead in, the same for every cell: (P, windows, m, 2), see `Venue.windows`."""
+    count, points, markets = block.world.shape
+    windows = np.empty((count, -(-points // WINDOW), markets, 2))
+    range_windows(block.world, windows)
+    return windows
+
+
 def replay_venue(
-    engine: Engine, cell: Cell, block: PathBlock, *, trace_path: int | None = None
+    engine: Engine,
+    cell: Cell,
+    block: PathBlock,
+    *,
+    windows: np.ndarray | None = None,
+    trace_path: int | None = None,
 ) -> tuple[Venue, Outcome]:
     """Run one cell over a block and return the venue as the last path left it, beside the outcome.
 
@@ -1415,7 +1428,7 @@ def replay_venue(
     markets_out = np.zeros((count, markets), MARKET_DTYPE)
     no_trace = np.zeros((0, markets), TRACE_DTYPE)
     trace = no_trace if trace_path is None else np.zeros((points, markets), TRACE_DTYPE)
-    venue = _venue(cell, points - 1)
+    venue = _venue(cell, points - 1, price_windows(block) if windows is None else windows)
     position = -1 if trace_path is None else trace_path
     engine.run(venue, cell.start, block, cell.rounds_per_step, position, trace, no_trace, paths_out, markets_out)
     if trace_path is None:
@@ -1425,13 +1438,21 @@ def replay_venue(
     return venue, Outcome(paths_out, markets_out, trace)
 
 
-def simulate(engine: Engine, cell: Cell, block: PathBlock, *, trace_path: int | None = None) -> Outcome:
+def simulate(
+    engine: Engine,
+    cell: Cell,
+    block: PathBlock,
+    *,
+    windows: np.ndarray | None = None,
+    trace_path: int | None = None,
+) -> Outcome:
     """Run one cell over a block of paths.
 
     Parameters
     ----------
+    windows : `price_windows` of the block, for a caller that takes it through many cells; None = found here.
     trace_path : position within the block of the path whose steps are to be recorded.
 
     Each path's `violation` is the number of the first invariant that failed on it, or NEVER_QUIET; 0 for none.
     """
-    return replay_venue(engine, cell, block, trace_path=trace_path)[1]
+    return replay_venue(engine, cell, block, windows=windows, trace_path=trace_path)[1]

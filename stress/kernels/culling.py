@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stress.kernels.jit import inlined, kernel
+from stress.kernels.jit import entry, inlined, kernel
 from stress.kernels.ledger import index_of, note_change
 from stress.kernels.venue import (
     BOXED,
@@ -55,17 +55,18 @@ OPENING = 3.0
 ROUNDING = 1e-9
 
 
-@kernel
-def range_windows(v, path):
-    """Find the lowest and highest world price of every window of the path."""
-    steps = path.world.shape[0]
-    for m in range(v.markets.shape[0]):
-        for w in range(v.windows.shape[0]):
-            low = high = path.world[w * WINDOW, m]
-            for t in range(w * WINDOW + 1, min(steps, (w + 1) * WINDOW)):
-                low = min(low, path.world[t, m])
-                high = max(high, path.world[t, m])
-            v.windows[w, m, 0], v.windows[w, m, 1] = low, high
+@entry
+def range_windows(world, windows):
+    """Find the lowest and highest world price of every window of every path."""
+    steps = world.shape[1]
+    for p in range(world.shape[0]):
+        for m in range(world.shape[2]):
+            for w in range(windows.shape[1]):
+                low = high = world[p, w * WINDOW, m]
+                for t in range(w * WINDOW + 1, min(steps, (w + 1) * WINDOW)):
+                    low = min(low, world[p, t, m])
+                    high = max(high, world[p, t, m])
+                windows[p, w, m, 0], windows[p, w, m, 1] = low, high
 
 
 @inlined
@@ -90,15 +91,16 @@ def lay_box(v, b, t):
             set_range(v, m, b, v.markets[m]["mark"], v.markets[m]["mark"])
         return
     first = max(0, t // WINDOW - 1)
-    last = v.windows.shape[0] - 1
+    windows = v.windows[v.venue[0]["position"]]
+    last = windows.shape[0] - 1
     if AHEAD[b] > 0:
         last = min(last, t // WINDOW + AHEAD[b])
     for m in range(v.markets.shape[0]):
         market = v.markets[m]
-        low, high = v.windows[first, m, 0], v.windows[first, m, 1]
+        low, high = windows[first, m, 0], windows[first, m, 1]
         for w in range(first + 1, last + 1):
-            low = min(low, v.windows[w, m, 0])
-            high = max(high, v.windows[w, m, 1])
+            low = min(low, windows[w, m, 0])
+            high = max(high, windows[w, m, 1])
         mark, gap = market["mark"], market["mark"] / market["world"]  # the mark may keep its distance
         low = min(low * min(1.0, gap), mark)
         high = max(high * max(1.0, gap), mark)
@@ -401,9 +403,8 @@ def select_candidates(v, t, ceiling, clear, pending, lasting):
 
 
 @kernel
-def begin_selection(v, path):
+def begin_selection(v):
     """Before step 1: nothing is known of any account."""
-    range_windows(v, path)
     v.venue[0]["disturbed"] = 1
 
 

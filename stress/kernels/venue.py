@@ -99,6 +99,7 @@ VENUE_FIELDS = (
     ("round", "f8"),  # rounds played on this path
     ("step", "i8"),  # t
     ("path", "i8"),  # id of the path, an address of random numbers
+    ("position", "i8"),  # of the path in its block
     ("turnover", "f8"),  # share of every position that was opened under `terms`, not under those kept
     ("outage", "i8"),  # action bits blocked by the scenario in this step
     ("external_flow", "f8"),  # USD that came from outside the ledger by a named flow (I1)
@@ -224,7 +225,7 @@ class Venue(NamedTuple):
     entries: (
         np.ndarray
     )  # (BOXES, SIZES + m, a) what each box is asked from: the accounts on the list of the box around it
-    windows: np.ndarray  # (windows, m, 2) lowest and highest world price of every WINDOW steps of the path
+    windows: np.ndarray  # (P, windows, m, 2) lowest and highest world price of every WINDOW steps, path by path
     opening: np.ndarray  # (m,) what every path with the same marks at t = 0 finds there
     decay: np.ndarray  # (m, S + 1) what is left of flow after so many steps
     response_history: np.ndarray  # (S + 1, m) impact response at the end of each step, for delayed sources

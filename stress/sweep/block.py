@@ -58,8 +58,9 @@ def compute(bench: Workbench, piece: Piece) -> Record:
     for start in range(first, first + count, CHUNK):
         block = source.generate(start, min(CHUNK, first + count - start))
         fingerprint.update(block)
+        windows = engine.price_windows(block)
         for cell in cells:
-            cell.simulate(block)
+            cell.simulate(block, windows)
     return grid.stack_cells(
         [cell.reduce(first, len(bench.layout.markets)) for cell in cells],
         [cell.constants for cell in cells],
@@ -79,14 +80,14 @@ class _Cell:
         self._paths: list[np.ndarray] = []
         self._markets: list[np.ndarray] = []
 
-    def simulate(self, block: PathBlock) -> None:
+    def simulate(self, block: PathBlock, windows: np.ndarray) -> None:
         if self.failure is not None:
             return
         try:
             if self._built is None:
                 self._built = self.bench.cell(self.point, self.index)
                 self.constants = self._built.constants
-            outcome = engine.simulate(self.bench.compiled(self._built), self._built.cell, block)
+            outcome = engine.simulate(self.bench.compiled(self._built), self._built.cell, block, windows=windows)
             refuse_violations(outcome.paths, block.first_path)
         except Exception as error:  # noqa: BLE001 - whatever a cell raises is recorded and the rest completes
             self.failure = describe_failure(error)

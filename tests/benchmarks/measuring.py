@@ -79,7 +79,8 @@ def measure(case: Case, paths: int) -> Measured:
 
         def simulate(compiled: engine.Engine, count: int, now=now, block=block) -> list[np.ndarray]:
             some = first_paths(block, count)
-            return [engine.simulate(compiled, one.cell, some).paths for one in now]
+            windows = engine.price_windows(some)
+            return [engine.simulate(compiled, one.cell, some, windows=windows).paths for one in now]
 
         found = turns["culled"].take(lambda n: simulate(culled[0], n), CHUNK)
         if found is None:

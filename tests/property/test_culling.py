@@ -93,7 +93,7 @@ def test_quiet_accounts_are_skipped_and_a_broken_box_looks_again(monkeypatch):
 def test_power_a_box_that_is_never_laid_anew_is_noticed(monkeypatch):
     """Breaking the bound on purpose must change the outcome: the comparison has teeth."""
     monkeypatch.setattr(culling, "is_inside", lambda v, b: v.markets[0]["box_high"][b] > 0.0)  # never broken
-    monkeypatch.setattr(culling, "range_windows", lambda v, path: v.windows.fill(100.0))  # nor laid where prices go
+    monkeypatch.setattr(engine, "range_windows", lambda world, windows: windows.fill(100.0))  # nor laid where prices go
     engine._compose.cache_clear()
     try:
         book = one_market_book(cash=[50.0, 50.0], size=[1.0, -1.0], entry=[100.0, 100.0])
