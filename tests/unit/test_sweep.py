@@ -47,7 +47,7 @@ class Bench:
         return None
 
 
-def simulate(_, cell, paths):
+def simulate(_, cell, paths, windows):
     outcome = np.zeros(len(paths.world), PATHS)
     outcome["mutualised_loss"] = np.where(paths.world[:, 0, 0] % 7 == 0, paths.world[:, 0, 0] * (cell + 1), 0.0)
     return SimpleNamespace(paths=outcome, markets=np.zeros((len(outcome), 1), MARKETS))
@@ -99,10 +99,10 @@ def test_tiles_threads_and_order_never_show(bench, tmp_path):
 
 
 def test_a_failing_cell_is_recorded_and_the_rest_completes(bench, monkeypatch, tmp_path):
-    def broken(compiled, cell, paths):
+    def broken(compiled, cell, paths, windows):
         if cell == 1 and paths.first_path >= 40:
             raise ZeroDivisionError("margin of nothing")
-        return simulate(compiled, cell, paths)
+        return simulate(compiled, cell, paths, windows)
 
     monkeypatch.setattr(engine, "simulate", broken)
     receipts = swept(tmp_path, todo())
@@ -143,7 +143,7 @@ def test_finished_blocks_are_kept_and_damaged_or_failed_ones_done_again(bench, m
     file = tmp_path / "blocks" / f"{todo()[0].name}.npz"
     file.write_bytes(file.read_bytes()[:-30])
     assert [receipt.resumed for receipt in swept(tmp_path, todo())] == [False, True]
-    monkeypatch.setattr(engine, "simulate", lambda *_: 1 / 0)
+    monkeypatch.setattr(engine, "simulate", lambda *_, **__: 1 / 0)
     (tmp_path / "blocks" / f"{todo()[1].name}.npz").unlink()
     swept(tmp_path, todo())
     monkeypatch.setattr(engine, "simulate", simulate)
