@@ -856,10 +856,30 @@ def _selection(culled: bool, ceiling: Any, trigger: Mechanism, ranked: bool) -> 
     return candidates
 
 
-def _round(select: Any, flag: Any, liquidate: Any, unwind_row: Any, unwind: Any, absorb: Any, parts: _Parts) -> Any:
+def _search(flag: Any, assessed: Any, listed: bool) -> Any:
+    """Return the kernel that finds the first candidate from place k on who is due or owes.
+
+    It returns (place, account, due?, priority, equity). All a venue's accounts pass through this loop in the exhaustive
+    engine, so nothing else stands in it.
+    """
+
+    @kernel
+    def search(v, t, first, candidates):
+        for place in range(first, candidates):
+            k = not_negative(place)
+            a = not_negative(v.lists[BOXES - 1, k]) if listed else k
+            value, requirement, _ = assessed(v, a)
+            due, priority = flag(v, a, value, requirement, t)
+            if due or value < -QUANTUM:
+                return k, a, due, priority, value
+        return candidates, 0, False, 0.0, 0.0
+
+    return search
+
+
+def _round(select: Any, search: Any, liquidate: Any, unwind_row: Any, unwind: Any, absorb: Any, parts: _Parts) -> Any:
     """Return the kernel of stages 6 to 11: flag on the marks, fill in queue order, run the waterfall."""
-    assessed, maintenance, initial = parts.assessed, parts.maintenance, parts.initial
-    listed = select is not _everybody
+    maintenance, initial = parts.maintenance, parts.initial
 
     @kernel
     def play_round(v, t, first_round):
@@ -870,19 +890,20 @@ def _round(select: Any, flag: Any, liquidate: Any, unwind_row: Any, unwind: Any,
         candidates = select(v, t)
         v.venue[0]["evaluations"] += candidates
         insolvent = v.venue[0]["holders_safe"] == 0 and equity(v, vault) < 0.0
-        for k in range(candidates):
-            a = not_negative(v.lists[BOXES - 1, k] if listed else k)
-            value, requirement, _ = assessed(v, a)
-            due, priority = flag(v, a, value, requirement, t)
+        k = 0
+        while k < candidates:
+            k, a, due, priority, value = search(v, t, k, candidates)
+            if k == candidates:
+                break
             if due:
                 v.accounts[flagged]["queue"] = a
                 v.accounts[flagged]["priority"] = priority
                 ordered = ordered and (flagged == 0 or v.accounts[flagged - 1]["priority"] <= priority)
                 flagged += 1
-            if due or value < -QUANTUM:
-                v.accounts[suspects]["suspect"] = a
-                suspects += 1
-                insolvent = insolvent or value < -QUANTUM
+            v.accounts[suspects]["suspect"] = a
+            suspects += 1
+            insolvent = insolvent or value < -QUANTUM
+            k += 1
         # Only these can owe anything in this round's waterfall: nobody else is filled before it.
         v.accounts[suspects]["suspect"] = vault
         v.venue[0]["suspects"] = suspects + 1
@@ -1071,14 +1092,15 @@ def compose_round(chosen: Sequence[Mechanism], *, culled: bool, grandfathered: b
     )
     unwinders = [m.kernels["unwind"] for m in of(Stage.EXECUTION) if "unwind" in m.kernels]
     absorb = _layers_in_order([layer.kernels["absorb"] for layer in layers])
+    select = _selection(
+        culled,
+        ceiling(chosen, grandfathered=grandfathered),
+        of(Stage.TRIGGER)[0],
+        all("update" not in rule.kernels for rule in chosen),
+    )
     play = _round(
-        _selection(
-            culled,
-            ceiling(chosen, grandfathered=grandfathered),
-            of(Stage.TRIGGER)[0],
-            all("update" not in rule.kernels for rule in chosen),
-        ),
-        one(Stage.TRIGGER, "flag"),
+        select,
+        _search(one(Stage.TRIGGER, "flag"), parts.assessed, select is not _everybody),
         liquidate,
         unwind_row,
         unwinders[0] if unwinders else _no_unwinding,

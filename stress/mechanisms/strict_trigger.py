@@ -29,7 +29,7 @@ class StrictTrigger(MechanismParameters):
 def flag(v, a, equity, requirement, t):
     """Return (liquidate now?, priority); lower priorities come first, then account ids."""
     latency = v.terms[0]["keeper_latency_steps"]
-    if not (requirement > 0.0 and equity < requirement):
+    if not (equity < requirement and requirement > 0.0):
         if latency > 0:
             v.accounts[a]["breached_since"] = -1
         return False, 0.0
