@@ -85,6 +85,25 @@ class _InnerCompiler(Compiler):  # type: ignore[misc]
 _INNER = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "pipeline_class": _InnerCompiler}
 
 
+class _EntryLibrary(JITCodeLibrary):  # type: ignore[misc]
+    """The code of an entry with all that it calls, for it alone.
+
+    Code that several entries share would be that of the first of them, far from the others. Where every kernel lay on
+    pages of its own, their first lines were in each other's way in the processor's cache, a third of a quiet step's time.
+    """
+
+    def _optimize_final_module(self) -> None:
+        for function in self._final_module.functions:
+            if not function.is_declaration and function.linkage == ll.Linkage.linkonce_odr:
+                function.linkage = "internal"
+        super()._optimize_final_module()
+
+
+class _EntryCompiler(Compiler):  # type: ignore[misc]
+    def __init__(self, typing_context: Any, target_context: Any, library: None, *rest: Any) -> None:
+        super().__init__(typing_context, target_context, _EntryLibrary(target_context.codegen(), "entry"), *rest)
+
+
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile `function` for use by other kernels."""
     return numba.njit(**_INNER)(function)
@@ -97,7 +116,7 @@ def inlined(function: Callable[..., Any]) -> Any:
 
 def entry(function: Callable[..., Any]) -> Any:
     """Compile `function` so that Python may call it: where a block of work enters compiled code."""
-    return numba.njit(**_OPTIONS)(function)
+    return numba.njit(**_OPTIONS, pipeline_class=_EntryCompiler)(function)
 
 
 class _Reference(types.Type):
