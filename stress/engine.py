@@ -574,28 +574,31 @@ def open_books(v, assessed):
 @inlined
 def remember_mark(v, t):
     """Keep the mark that stands before this round updates it."""
-    for m in range(v.markets.shape[0]):
-        v.markets[m]["previous_mark"] = v.markets[m]["mark"]
-        v.markets[m]["previous_mark_step"] = v.markets[m]["mark_step"]
+    markets = v.markets
+    for m in range(markets.shape[0]):
+        market = markets[m]
+        market["previous_mark"], market["previous_mark_step"] = market["mark"], market["mark_step"]
         if not is_blocked(v, m, t, MARK_UPDATE):
-            v.markets[m]["mark_step"] = t
+            market["mark_step"] = t
 
 
 @inlined
 def set_net_marks(v):
     """Marks less funding index, by which equity is linear in size."""
-    for m in range(v.markets.shape[0]):
-        v.markets[m]["net_mark"] = v.markets[m]["mark"] - index_of(v, m, 1.0)
-        v.markets[m]["short_net_mark"] = v.markets[m]["mark"] - index_of(v, m, -1.0)
+    markets = v.markets
+    for m in range(markets.shape[0]):
+        market, long, short = markets[m], index_of(v, m, 1.0), index_of(v, m, -1.0)
+        market["net_mark"], market["short_net_mark"] = market["mark"] - long, market["mark"] - short
 
 
 @inlined
 def load_world(v, path, t, depth_of):
     """Stage 1: world price, depth and outages of step t; what breakers may limit in it is unlimited again."""
     drawdown = v.venue[0]["makers_drawdown"]
-    for m in range(v.markets.shape[0]):
-        market = v.markets[m]
-        market["world"] = path.world[t, m]
+    markets, world = v.markets, path.world[t]
+    for m in range(markets.shape[0]):
+        market = markets[m]
+        market["world"] = world[m]
         market["depth"] = depth_of(v, path, t, m)
         if drawdown > 0.0 and v.terms[m]["provider_feedback"] > 0.0:
             left = max(0.0, 1.0 - v.terms[m]["provider_feedback"] * drawdown)
@@ -611,11 +614,11 @@ def load_world(v, path, t, depth_of):
 @inlined
 def watch(v):
     """End of a step: dislocation of V from W, and the market makers' equity."""
-    out = v.out[0]
-    for m in range(v.markets.shape[0]):
-        gap = abs(v.markets[m]["mid"] / v.markets[m]["world"] - 1.0)
-        if gap > v.out_market[m]["dislocation"]:
-            v.out_market[m]["dislocation"] = gap
+    out, markets, reported = v.out[0], v.markets, v.out_market
+    for m in range(markets.shape[0]):
+        gap = abs(markets[m]["mid"] / markets[m]["world"] - 1.0)
+        if gap > reported[m]["dislocation"]:
+            reported[m]["dislocation"] = gap
             out["dislocation"] = max(out["dislocation"], gap)
     state = v.venue[0]
     if state["holders_safe"] == 1 and state["feeds_back"] == 0:

@@ -42,7 +42,8 @@ def refresh_prices(v, path, t, response):
         market = markets[m]
         world = market["world"]
         factor = 1.0 + premium[m]
-        g = response(v, m, displacement(v, m, t))
+        z = displacement(v, m, t)
+        g = response(v, m, z) if z != 0.0 else z
         carried = v.terms[m]["arbitrage_share"] * g
         mid = displaced(v, m, world * factor, g)
         source = displaced(v, m, world, carried)

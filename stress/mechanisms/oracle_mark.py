@@ -22,9 +22,10 @@ class OracleMark(MechanismParameters):
 @inlined
 def mark(v, path, t, first_round):
     """Write M for every market whose mark may move."""
-    for m in range(v.markets.shape[0]):
+    markets = v.markets
+    for m in range(markets.shape[0]):
         if not is_blocked(v, m, t, MARK_UPDATE):
-            v.markets[m]["mark"] = v.markets[m]["oracle"]
+            markets[m]["mark"] = markets[m]["oracle"]
 
 
 MECHANISM = Mechanism(name="oracle_mark", stage=Stage.MARK, parameters=OracleMark, kernels={"mark": mark})
