@@ -21,7 +21,7 @@ from __future__ import annotations
 import numpy as np
 
 from stress.kernels.jit import entry, inlined, kernel
-from stress.kernels.ledger import index_of, note_change
+from stress.kernels.ledger import ALL_BOXES, index_of, note_change
 from stress.kernels.venue import (
     BOXED,
     BOXES,
@@ -191,6 +191,8 @@ def enter(v, b, k, a, ceiling):
             amounts += abs(size) * high + abs(carry)
     if flat and fixed >= -QUANTUM:
         fixed = np.inf
+    if v.culling[WAITS, a] != 0:  # no box clears it
+        fixed = -np.inf
     v.entries[b, FIXED, k] = fixed - ROUNDING * amounts
     v.entries[b, ERROR, k] = ROUNDING * amounts
     v.entries[b, HIGHEST, k] = highest + ROUNDING * amounts
@@ -251,8 +253,22 @@ def _pick(target, source, places, count):
 def _add_highest(v, highest, sizes, m, b, ceiling, count):
     low, high = v.markets[m]["box_low"][b], v.markets[m]["box_high"][b]
     for k in range(count):
-        if sizes[k] != 0.0:
-            highest[k] += ceiling(v, m, sizes[k], low, high)
+        held = sizes[k] != 0.0  # not a branch: half of them are 0, and nobody can guess which
+        asked = ceiling(v, m, sizes[k] if held else 1.0, low, high)
+        highest[k] += asked if held else 0.0
+
+
+@kernel
+def _list_unsafe(v, b, count, clear):
+    """List in box b those entered for it whom it does not clear, and their places; return their number."""
+    around, listed, places = v.lists[b - 1], v.lists[b], v.lists[PLACES]
+    worst, highest = v.entries[b, WORST], v.entries[b, HIGHEST]
+    found = 0
+    for k in range(count):  # without a branch: every account is written, and stays if it is not safe
+        safe = (worst[k] >= 0.0) & clear(v, around[k], worst[k], highest[k])
+        listed[found], places[found] = around[k], k
+        found += 0 if safe else 1
+    return found
 
 
 @kernel
@@ -282,7 +298,7 @@ def pass_on(v, b, found, ceiling):
 @kernel
 def ask_all(v, b, exact, ceiling, clear, pending):
     """List in box b = 0 those of all accounts that it does not clear; `exact`: from their records, not as entered at t = 0."""
-    boxed, outdated, waits = v.culling[BOXED], v.culling[OUTDATED], v.culling[WAITS]
+    boxed, outdated = v.culling[BOXED], v.culling[OUTDATED]
     listed, places = v.lists[0], v.lists[PLACES]
     worst, highest = v.entries[0, WORST], v.entries[0, HIGHEST]
     if not exact:
@@ -293,58 +309,73 @@ def ask_all(v, b, exact, ceiling, clear, pending):
         if anew:
             safe = not pending(v, a) and is_safe(v, a, b, ceiling, clear)
         else:
-            safe = worst[a] >= 0.0 and waits[a] == 0 and clear(v, a, worst[a], highest[a])
+            safe = worst[a] >= 0.0 and clear(v, a, worst[a], highest[a])
         boxed[a] = 0 if safe else 1
         if not safe:
             listed[found] = places[found] = a
             outdated[a] = (outdated[a] | 2) if anew else (outdated[a] & ~2)
             found += 1
+    v.venue[0]["outdated"][1] = 1
     if not exact:
         pass_on(v, b, found, ceiling)
     return found
 
 
 @kernel
-def ask(v, b, ceiling, clear):
-    """List in box b > 0 those on the list of the box around it that it does not clear."""
+def ask(v, b, around_is_new, ceiling, clear):
+    """List in box b > 0 those on the list of the box around it that it does not clear.
+
+    `around_is_new`: that list was made in this selection, so that nobody is marked as listed in box b.
+    """
     count = v.venue[0]["listed"][b - 1]
-    around, listed, places = v.lists[b - 1], v.lists[b], v.lists[PLACES]
-    boxed, outdated, waits = v.culling[BOXED], v.culling[OUTDATED], v.culling[WAITS]
+    around, listed = v.lists[b - 1], v.lists[b]
+    boxed, outdated = v.culling[BOXED], v.culling[OUTDATED]
     if b == MARKS and count <= FEW:
         for k in range(count):
             listed[k] = around[k]
         return count
-    worst, highest = v.entries[b, WORST], v.entries[b, HIGHEST]
-    for k in range(count):
-        if (outdated[around[k]] >> b) & 1 == 1:
-            enter(v, b, k, around[k], ceiling)
+    if v.venue[0]["outdated"][b] == 1:
+        for k in range(count):
+            if (outdated[around[k]] >> b) & 1 == 1:
+                enter(v, b, k, around[k], ceiling)
+        v.venue[0]["outdated"][b] = 0
     sum_worst(v, b, count)
-    found = 0
-    kept = ~(2 << b)
-    for k in range(count):
-        a = around[k]
-        safe = worst[k] >= 0.0 and waits[a] == 0 and clear(v, a, worst[k], highest[k])
-        boxed[a] = b if safe else b + 1
-        if not safe:
-            listed[found], places[found] = a, k
-            outdated[a] &= kept
-            found += 1
-    if b < MARKS:
-        pass_on(v, b, found, ceiling)
+    if b == MARKS:
+        return _list_unsafe(v, b, count, clear)
+    if not around_is_new:
+        for k in range(v.venue[0]["listed"][b]):
+            boxed[listed[k]] = b
+    found = _list_unsafe(v, b, count, clear)
+    for k in range(found):
+        boxed[listed[k]] = b + 1
+        outdated[listed[k]] &= ~(2 << b)
+    pass_on(v, b, found, ceiling)
     return found
+
+
+@inlined
+def note_pending(v, a, pending):
+    """Note whether the account is pending, which its entries say too; return that."""
+    waits = pending(v, a)
+    if waits != (v.culling[WAITS, a] != 0):
+        v.culling[WAITS, a] = 1 if waits else 0
+        v.culling[OUTDATED, a] = ALL_BOXES
+        v.venue[0]["outdated"][:] = 1
+    return waits
 
 
 @kernel
 def ask_again(v, boxes, ceiling, clear, pending):
     """Put accounts that changed since the last selection on the lists of the first `boxes` that no longer clear them."""
     lowest = boxes
+    if v.venue[0]["stale"] > 0:
+        v.venue[0]["outdated"][:] = 1
     for k in range(v.venue[0]["stale"]):
         a = v.lists[STALE, k]
         v.culling[IS_STALE, a] = 0
         if a >= v.traders:
             continue
-        waits = pending(v, a)
-        v.culling[WAITS, a] = 1 if waits else 0
+        waits = note_pending(v, a, pending)
         listed = int(v.culling[BOXED, a])
         now = listed
         while now < boxes and (waits or not is_safe(v, a, now, ceiling, clear)):
@@ -378,10 +409,11 @@ def select_candidates(v, t, ceiling, clear, pending, lasting):
     if b == MARKS and state["stale"] == 0 and state["listed"][MARKS - 1] == 0:
         return 0
     for k in range(state["listed"][MARKS]):  # who was looked at may have become pending
-        v.culling[WAITS, v.lists[MARKS, k]] = 1 if pending(v, v.lists[MARKS, k]) else 0
+        note_pending(v, v.lists[MARKS, k], pending)
     moved = b < MARKS or state["holders_safe"] == 0
     ask_again(v, b, ceiling, clear, pending)
     state["disturbed"] = 0
+    first = b
     while b < BOXES:  # not called with a literal number: each would compile anew
         lay_box(v, b, t)
         if b == 0:
@@ -391,7 +423,7 @@ def select_candidates(v, t, ceiling, clear, pending, lasting):
             exact = exact or v.opening[0]["entered"] == 0 or not is_near_opening(v)
             state["listed"][b] = ask_all(v, b, exact, ceiling, clear, pending)
         else:
-            state["listed"][b] = ask(v, b, ceiling, clear)
+            state["listed"][b] = ask(v, b, b > first, ceiling, clear)
         state["rebuilds"] += 1 if b < MARKS else 0
         b += 1
     if moved:

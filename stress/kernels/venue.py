@@ -119,6 +119,7 @@ VENUE_FIELDS = (
     # culling (kernels.culling)
     ("disturbed", "i8"),  # 1 = requirements of accounts outside the lists have risen
     ("risen", "i8"),  # 1 = that happened on this path
+    ("outdated", "i8", (BOXES,)),  # 1 = some account entered for the box may have changed since
     ("stale", "i8"),  # number of accounts in Venue.lists[STALE]
     ("listed", "i8", (BOXES,)),  # number of accounts that each box does not clear
     ("holders_safe", "i8"),  # 1 = neither vault nor market makers can fall below zero in the narrowest box

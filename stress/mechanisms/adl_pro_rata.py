@@ -69,6 +69,18 @@ def find_winners(v, m, side):
 
 
 @kernel
+def keep_winners(v, winners, side):
+    """Keep those of the listed rows that may still be deleveraged; return their number."""
+    left = 0
+    for k in range(winners):
+        w = v.lists[WINNERS, k]
+        if is_winner(v, w, side):
+            v.lists[WINNERS, left] = w
+            left += 1
+    return left
+
+
+@kernel
 def weigh(v, winners, by):
     """Return the weights of the listed winners together, and the place of the last that takes part; -1 if none does."""
     total, last = 0.0, -1
@@ -144,7 +156,7 @@ def close_winners(v, winners, side, quantity, price, lost, by, maintenance):
             continue
         if last < 0:
             break
-        wanted, all_gave, left = rest, True, 0
+        wanted, all_gave = rest, True
         for k in range(winners):
             w = v.lists[WINNERS, k]
             own = weight(v, w, by)
@@ -158,10 +170,8 @@ def close_winners(v, winners, side, quantity, price, lost, by, maintenance):
             if part > 0.0:
                 close_winner(v, w, part, price, lost * (part / quantity), maintenance)
                 rest -= part
-            if part <= 0.0 or is_winner(v, w, side):
-                v.lists[WINNERS, left] = w
-                left += 1
-        winners = left
+        if rest > 0.0:
+            winners = keep_winners(v, winners, side)
 
 
 @kernel
