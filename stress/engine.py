@@ -28,7 +28,7 @@ from stress.kernels.culling import begin_selection, list_insolvable, range_windo
 from stress.kernels.funding import promise
 from stress.kernels.halts import is_blocked
 from stress.kernels.impact import refresh_prices
-from stress.kernels.jit import by_reference, entry, inlined, kernel, not_negative
+from stress.kernels.jit import by_reference, entry, inlined, kernel
 from stress.kernels.ledger import (
     AUDIT_RESOLUTION,
     audit,
@@ -868,9 +868,8 @@ def _search(flag: Any, assessed: Any, listed: bool) -> Any:
 
     @kernel
     def search(v, t, first, candidates):
-        for place in range(first, candidates):
-            k = not_negative(place)
-            a = not_negative(v.lists[BOXES - 1, k]) if listed else k
+        for k in range(first, candidates):
+            a = v.lists[BOXES - 1, k] if listed else k
             value, requirement, _ = assessed(v, a)
             due, priority = flag(v, a, value, requirement, t)
             if due or value < -QUANTUM:

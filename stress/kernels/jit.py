@@ -9,6 +9,9 @@ that touches an array of the venue pays atomic increments: a scan of accounts to
 Kernels that only kernels call have no Python wrappers: unpacking a venue in each of them was a third of
 the time to compile.
 
+No index of a kernel counts from the end. Where the compiler does not know, every access asks: `_CountFromTheStart` types
+indices as unsigned, which takes a sixth off the time of a path.
+
 A venue is a hundred machine words, and a call by value copies them all: `by_reference` hands on one pointer.
 
 Numba compiles every function to machine code together with all that it calls, so that the kernels below a
@@ -22,12 +25,51 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
-from numba.core import cgutils, types
+from numba.core import cgutils, ir, types
 from numba.core.codegen import JITCodeLibrary, ll
-from numba.core.compiler import Compiler
+from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core.compiler_machinery import AnalysisPass, register_pass
 from numba.core.datamodel import PrimitiveModel
+from numba.core.typed_passes import IRLegalization
 from numba.core.typing.templates import AttributeTemplate
 from numba.extending import infer_getattr, intrinsic, lower_getattr_generic, register_model
+
+
+def _unsigned(index: types.Type) -> types.Type:
+    if isinstance(index, types.Integer) and index.signed:
+        return types.uintp
+    if isinstance(index, types.BaseTuple):
+        return types.Tuple([_unsigned(part) for part in index])
+    return index
+
+
+@register_pass(mutates_CFG=False, analysis_only=True)
+class _CountFromTheStart(AnalysisPass):  # type: ignore[misc]
+    """Type every index into an array as unsigned."""
+
+    _name = "count_from_the_start"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def run_pass(self, state: Any) -> bool:
+        calltypes = state.calltypes
+        for node, signature in list(calltypes.items()):
+            if isinstance(node, ir.SetItem) or (isinstance(node, ir.Expr) and node.op == "getitem"):
+                array, index, *value = signature.args
+                if isinstance(array, types.Array):
+                    calltypes.pop(node)  # a dictionary in which nothing is overwritten
+                    calltypes[node] = signature.replace(args=(array, _unsigned(index), *value))
+        return False
+
+
+class _KernelCompiler(CompilerBase):  # type: ignore[misc]
+    def define_pipelines(self) -> list[Any]:
+        pipeline = DefaultPassBuilder.define_nopython_pipeline(self.state)
+        pipeline.add_pass_after(_CountFromTheStart, IRLegalization)
+        pipeline.finalize()
+        return [pipeline]
+
 
 INTERPRETED: bool = bool(numba.config.DISABLE_JIT)
 
@@ -77,7 +119,7 @@ class _InnerLibrary(JITCodeLibrary):  # type: ignore[misc]
         return found
 
 
-class _InnerCompiler(Compiler):  # type: ignore[misc]
+class _InnerCompiler(_KernelCompiler):  # type: ignore[misc]
     def __init__(self, typing_context: Any, target_context: Any, library: None, *rest: Any) -> None:
         super().__init__(typing_context, target_context, _InnerLibrary(target_context.codegen(), "inner"), *rest)
 
@@ -99,7 +141,7 @@ class _EntryLibrary(JITCodeLibrary):  # type: ignore[misc]
         super()._optimize_final_module()
 
 
-class _EntryCompiler(Compiler):  # type: ignore[misc]
+class _EntryCompiler(_KernelCompiler):  # type: ignore[misc]
     def __init__(self, typing_context: Any, target_context: Any, library: None, *rest: Any) -> None:
         super().__init__(typing_context, target_context, _EntryLibrary(target_context.codegen(), "entry"), *rest)
 
@@ -154,22 +196,9 @@ def _spill(typing_context: Any, target: Any) -> Any:
     return _Reference(target)(target), build
 
 
-@intrinsic
-def _assume_not_negative(typing_context: Any, index: Any) -> Any:
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        (number,) = arguments
-        builder.assume(builder.icmp_signed(">=", number, number.type(0)))
-        return number
-
-    return index(index), build
-
-
 def _identity(value: Any) -> Any:
     return value
 
 
 # by_reference(named tuple of arrays) -> what reads like it; for an `entry`, which owns the memory until it returns.
 by_reference: Any = _identity if INTERPRETED else _spill
-# not_negative(index) -> the same index, with the promise to the compiler that it is none that counts from the end: where it
-# does not know, every access asks, in a scan of accounts a third of the time.
-not_negative: Any = _identity if INTERPRETED else _assume_not_negative

@@ -6,7 +6,7 @@ that name is the plainest such kernel, for rules at a fraction of notional (stag
 
 from __future__ import annotations
 
-from stress.kernels.jit import inlined, kernel, not_negative
+from stress.kernels.jit import inlined, kernel
 from stress.kernels.ledger import net_value
 
 
@@ -33,10 +33,9 @@ def assess(v, a, maintenance):
     """Return (equity, maintenance requirement) of an account at the marks, USD."""
     equity = v.accounts[a]["cash"]
     requirement = 0.0
-    for row in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
-        r = not_negative(row)
+    for r in range(v.accounts[a]["row_start"], v.accounts[a]["row_end"]):
         size = v.rows[r]["size"]
-        m = not_negative(v.rows[r]["market"])
+        m = v.rows[r]["market"]
         equity += net_value(v, m, size) - v.rows[r]["carry"]
         if size != 0.0:
             requirement += maintenance(v, m, size, v.markets[m]["mark"])
