@@ -30,6 +30,7 @@ from numba.core.codegen import JITCodeLibrary, ll
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import AnalysisPass, register_pass
 from numba.core.datamodel import PrimitiveModel
+from numba.core.registry import CPUDispatcher
 from numba.core.typed_passes import IRLegalization
 from numba.core.typing.templates import AttributeTemplate
 from numba.extending import infer_getattr, intrinsic, lower_getattr_generic, register_model
@@ -74,7 +75,8 @@ class _KernelCompiler(CompilerBase):  # type: ignore[misc]
 INTERPRETED: bool = bool(numba.config.DISABLE_JIT)
 
 # error_model="numpy": division by zero gives inf or nan as in numpy, without a branch.
-_OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": False, "error_model": "numpy", "cache": False, "_nrt": False}
+_OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": False, "error_model": "numpy", "_nrt": False}
+_INNER = {**_OPTIONS, "nopython": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 class _InnerLibrary(JITCodeLibrary):  # type: ignore[misc]
@@ -124,7 +126,15 @@ class _InnerCompiler(_KernelCompiler):  # type: ignore[misc]
         super().__init__(typing_context, target_context, _InnerLibrary(target_context.codegen(), "inner"), *rest)
 
 
-_INNER = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "pipeline_class": _InnerCompiler}
+class _InnerDispatcher(CPUDispatcher):  # type: ignore[misc]
+    """A kernel that only kernels call."""
+
+    def __init__(self, function: Callable[..., Any], **options: Any) -> None:
+        super().__init__(function, targetoptions={**_INNER, **options}, pipeline_class=_InnerCompiler)
+
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        """Choose what to compile for a call: one version for all numbers, also those written out at the call."""
+        return super().get_call_template([types.unliteral(arg) for arg in args], kws)
 
 
 class _EntryLibrary(JITCodeLibrary):  # type: ignore[misc]
@@ -148,17 +158,17 @@ class _EntryCompiler(_KernelCompiler):  # type: ignore[misc]
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile `function` for use by other kernels."""
-    return numba.njit(**_INNER)(function)
+    return function if INTERPRETED else _InnerDispatcher(function)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
     """Compile `function` for use by other kernels, always folded into its caller: for short formulas."""
-    return numba.njit(**_INNER, forceinline=True)(function)
+    return function if INTERPRETED else _InnerDispatcher(function, forceinline=True)
 
 
 def entry(function: Callable[..., Any]) -> Any:
     """Compile `function` so that Python may call it: where a block of work enters compiled code."""
-    return numba.njit(**_OPTIONS, pipeline_class=_EntryCompiler)(function)
+    return numba.njit(**_OPTIONS, cache=False, pipeline_class=_EntryCompiler)(function)
 
 
 class _Reference(types.Type):
