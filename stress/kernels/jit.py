@@ -176,7 +176,15 @@ class _Reference(types.Type):
 
     def __init__(self, target: Any) -> None:
         self.target = target
-        super().__init__(f"reference({target})")
+        super().__init__(f"reference to {target.instance_class.__name__}")
+
+    @property
+    def key(self) -> Any:
+        return self.target
+
+    @property
+    def mangling_args(self) -> tuple[str, tuple[()]]:
+        return f"reference{self._code}", ()  # the name of a venue is the names of all its fields
 
 
 @register_model(_Reference)
