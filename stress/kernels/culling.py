@@ -447,15 +447,15 @@ def disturb(v):
 
 
 @inlined
-def _world_inside(v):
-    """Tell whether every world price, with and without accrued funding, is inside the widest box."""
+def _world_inside(v, b):
+    """Tell whether every world price, with and without accrued funding, is inside box b."""
     for m in range(v.markets.shape[0]):
         market = v.markets[m]
-        if not (market["box_low"][0] <= market["world"] <= market["box_high"][0]):
+        if not (market["box_low"][b] <= market["world"] <= market["box_high"][b]):
             return False
-        if not (market["box_net_low"][0] <= market["world"] - index_of(v, m, 1.0)):
+        if not (market["box_net_low"][b] <= market["world"] - index_of(v, m, 1.0)):
             return False
-        if not (market["world"] - index_of(v, m, -1.0) <= market["box_net_high"][0]):
+        if not (market["world"] - index_of(v, m, -1.0) <= market["box_net_high"][b]):
             return False
     return True
 
@@ -463,11 +463,15 @@ def _world_inside(v):
 @kernel
 def list_insolvable(v):
     """At the horizon: list in box 0 every trader account whose equity may be negative, at marks or at world prices."""
-    known = v.venue[0]["disturbed"] == 0 and is_inside(v, 0) and _world_inside(v)
+    narrowest = -1  # box that holds marks and world prices
+    while v.venue[0]["disturbed"] == 0 and narrowest + 1 < MARKS:
+        if not (is_inside(v, narrowest + 1) and _world_inside(v, narrowest + 1)):
+            break
+        narrowest += 1
     boxed, stale, listed = v.culling[BOXED], v.culling[IS_STALE], v.lists[0]
     found = 0
     for a in range(v.traders):
-        if not known or boxed[a] > 0 or stale[a] > 0:
+        if boxed[a] > narrowest or stale[a] > 0:
             listed[found] = a
             found += 1
     return found
