@@ -26,6 +26,7 @@ from stress.kernels.venue import (
     BOXED,
     BOXES,
     ERROR,
+    EVERYBODY,
     FIXED,
     HIGHEST,
     IS_STALE,
@@ -215,6 +216,7 @@ def enter_all(v, b, ceiling):
         v.opening[m]["low"] = max(v.opening[m]["mark"] - reach, 0.01 * v.opening[m]["mark"])
         v.opening[m]["high"] = v.opening[m]["mark"] + reach
     for a in range(v.traders):
+        v.lists[EVERYBODY, a] = a
         enter(v, b, a, a, ceiling)
     v.opening[0]["entered"] = 1
 
@@ -259,9 +261,9 @@ def _add_highest(v, highest, sizes, m, b, ceiling, count):
 
 
 @kernel
-def _list_unsafe(v, b, count, clear):
-    """List in box b those entered for it whom it does not clear, and their places; return their number."""
-    around, listed, places = v.lists[b - 1], v.lists[b], v.lists[PLACES]
+def _list_unsafe(v, b, around, count, clear):
+    """List in box b those entered for it, `around` in order, whom it does not clear, and their places; return their number."""
+    listed, places = v.lists[b], v.lists[PLACES]
     worst, highest = v.entries[b, WORST], v.entries[b, HIGHEST]
     found = 0
     for k in range(count):  # without a branch: every account is written, and stays if it is not safe
@@ -303,6 +305,14 @@ def ask_all(v, b, exact, ceiling, clear, pending):
     worst, highest = v.entries[0, WORST], v.entries[0, HIGHEST]
     if not exact:
         sum_worst(v, b, v.traders)
+        if v.venue[0]["outdated"][b] == 0:  # nobody changed yet
+            for a in range(v.traders):
+                boxed[a] = 0
+            found = _list_unsafe(v, b, v.lists[EVERYBODY], v.traders, clear)
+            for k in range(found):
+                boxed[listed[k]] = 1
+            pass_on(v, b, found, ceiling)
+            return found
     found = 0
     for a in range(v.traders):
         anew = exact or outdated[a] & 1 == 1
@@ -341,11 +351,11 @@ def ask(v, b, around_is_new, ceiling, clear):
         v.venue[0]["outdated"][b] = 0
     sum_worst(v, b, count)
     if b == MARKS:
-        return _list_unsafe(v, b, count, clear)
+        return _list_unsafe(v, b, around, count, clear)
     if not around_is_new:
         for k in range(v.venue[0]["listed"][b]):
             boxed[listed[k]] = b
-    found = _list_unsafe(v, b, count, clear)
+    found = _list_unsafe(v, b, around, count, clear)
     for k in range(found):
         boxed[listed[k]] = b + 1
         outdated[listed[k]] &= ~(2 << b)

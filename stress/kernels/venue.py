@@ -63,10 +63,10 @@ class PathBlock(NamedTuple):
 
 # Nested boxes of prices (kernels.culling), and the lists of accounts: one of each box, then those whose records
 # differ from the start of the path, those whose ledger entries changed since the last audit, and since the last selection;
-# and scratch: places of a box's accounts among the entries it is asked from, rows that may be deleveraged.
+# and scratch: places of a box's accounts among the entries it is asked from, rows that may be deleveraged; and everybody.
 BOXES = 5
-CHANGED, UNAUDITED, STALE, PLACES, WINNERS = range(BOXES, BOXES + 5)
-LISTS = BOXES + 5
+CHANGED, UNAUDITED, STALE, PLACES, WINNERS, EVERYBODY = range(BOXES, BOXES + 6)
+LISTS = BOXES + 6
 # Rows of Venue.culling, and steps of a window of a path.
 BOXED, IS_STALE, OUTDATED, WAITS = range(4)
 WINDOW = 4
