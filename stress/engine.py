@@ -9,6 +9,7 @@ Legend: p = paths, t = steps 0..S, m = markets, a = accounts, r = rows.
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -1361,28 +1362,48 @@ def _open_audit(venue: np.ndarray, markets: np.ndarray, accounts: np.ndarray, ro
     np.add.at(markets["short_units"], rows["market"], np.minimum(rows["booked_size"], 0))
 
 
-def _unknown_opening(count: int) -> np.ndarray:
+class _Kept(threading.local):
+    """Large arrays of a thread's last venue, for the next of the same shape: new pages of memory cost more than what is written there."""
+
+    def __init__(self) -> None:
+        self.arrays: dict[str, np.ndarray] = {}
+
+    def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """Return the array of this name; what stands in it is of no meaning."""
+        kept = self.arrays.get(name)
+        if kept is None or kept.shape != shape or kept.dtype != dtype:
+            kept = self.arrays[name] = np.zeros(shape, dtype)
+        return kept
+
+    def copy(self, name: str, records: np.ndarray) -> np.ndarray:
+        copied = self.array(name, records.shape, records.dtype)
+        copied.view(np.uint8)[:] = records.view(np.uint8)  # not field by field
+        return copied
+
+
+_kept = _Kept()
+
+
+def _venue(cell: Cell, steps: int, windows: np.ndarray, kept: _Kept) -> Venue:
+    """Return the working records of one cell for paths of `steps` steps and these windows of prices, in `kept` memory."""
+    count, accounts = len(cell.markets), len(cell.start.accounts)
+    elapsed = np.arange(steps + 1) * cell.step
+    culling = kept.array("culling", (4, accounts), np.int8)
+    culling[:] = 0
     opening = np.zeros(count, np.dtype(list(OPENING_FIELDS), align=True))
     opening["mark"] = np.nan
-    return opening
-
-
-def _venue(cell: Cell, steps: int, windows: np.ndarray) -> Venue:
-    """Allocate the working records of one cell for paths of `steps` steps and these windows of prices."""
-    count = len(cell.markets)
-    elapsed = np.arange(steps + 1) * cell.step
     return Venue(
         terms=cell.terms,
         venue=cell.start.venue.copy(),
         markets=cell.start.markets.copy(),
-        accounts=cell.start.accounts.copy(),
-        rows=cell.start.rows.copy(),
+        accounts=kept.copy("accounts", cell.start.accounts),
+        rows=kept.copy("rows", cell.start.rows),
         market_rows=cell.market_rows,
-        lists=np.zeros((LISTS, len(cell.start.accounts)), np.int64),
-        culling=np.zeros((4, len(cell.start.accounts)), np.int8),
-        entries=np.zeros((BOXES, SIZES + count, len(cell.start.accounts))),
+        lists=kept.array("lists", (LISTS, accounts), np.int64),
+        culling=culling,
+        entries=kept.array("entries", (BOXES, SIZES + count, accounts), np.float64),
         windows=windows,
-        opening=_unknown_opening(count),
+        opening=opening,
         decay=np.exp(-elapsed[None, :] / cell.terms["resilience"][:, None]),
         response_history=np.zeros((steps + 1, count)),
         out=np.zeros(1, PATH_DTYPE),
@@ -1394,7 +1415,7 @@ def _venue(cell: Cell, steps: int, windows: np.ndarray) -> Venue:
 
 def open_venue(cell: Cell, prices: np.ndarray) -> Venue:
     """Return a cell's venue at t = 0, with every price of market m at `prices` (m,) USD; nothing has happened yet."""
-    venue = _venue(cell, 1, np.zeros((1, 1, len(prices), 2)))
+    venue = _venue(cell, 1, np.zeros((1, 1, len(prices), 2)), _Kept())
     for name in (
         "world",
         "mid",
@@ -1440,10 +1461,11 @@ def replay_venue(
     *,
     windows: np.ndarray | None = None,
     trace_path: int | None = None,
+    kept: _Kept | None = None,
 ) -> tuple[Venue, Outcome]:
     """Run one cell over a block and return the venue as the last path left it, beside the outcome.
 
-    For inspection: who holds what after a path. See `simulate`.
+    For inspection: who holds what after a path. See `simulate`; `kept` memory is written again by the next venue in it.
     """
     count, points, markets = block.world.shape
     if markets != len(cell.markets):
@@ -1452,7 +1474,7 @@ def replay_venue(
     markets_out = np.zeros((count, markets), MARKET_DTYPE)
     no_trace = np.zeros((0, markets), TRACE_DTYPE)
     trace = no_trace if trace_path is None else np.zeros((points, markets), TRACE_DTYPE)
-    venue = _venue(cell, points - 1, price_windows(block) if windows is None else windows)
+    venue = _venue(cell, points - 1, price_windows(block) if windows is None else windows, kept or _Kept())
     position = -1 if trace_path is None else trace_path
     engine.run(venue, cell.start, block, cell.rounds_per_step, position, trace, no_trace, paths_out, markets_out)
     if trace_path is None:
@@ -1479,4 +1501,4 @@ def simulate(
 
     Each path's `violation` is the number of the first invariant that failed on it, or NEVER_QUIET; 0 for none.
     """
-    return replay_venue(engine, cell, block, windows=windows, trace_path=trace_path)[1]
+    return replay_venue(engine, cell, block, windows=windows, trace_path=trace_path, kept=_kept)[1]
