@@ -11,9 +11,9 @@ from stress.grid import Layout, Piece
 
 # Cost of paths and of the culled engine on one ordinary core, in seconds per unit. It sizes tiles and is
 # what `explain` prints; a wrong constant makes tasks shorter or longer and changes nothing else.
-_PATH_STEP_MARKET = 25e-9
-_STEP_MARKET = 30e-9
-_ROW_STEP = 0.5e-9
+_PATH_STEP_MARKET = 20e-9
+_STEP_MARKET = 10e-9
+_ROW_STEP = 0.12e-9
 _TASK_SECONDS = 4.0
 
 
