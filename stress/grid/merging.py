@@ -53,7 +53,8 @@ def merge(layout: Layout, pieces: Iterable[tuple[Piece, Record]]) -> tuple[xr.Da
         # Constants do not depend on the block: any block of the cell that did not fail has them.
         constants[point, cells] = np.where(np.isnan(record["constants"]), constants[point, cells], record["constants"])
         hashes[point, cells, block] = record["cell_hash"]
-        path_hash[point, block] = str(record["path_hash"])
+        if piece.first_cell == 0:  # the piece that took the hash of the block's paths
+            path_hash[point, block] = str(record["path_hash"])
         ends = np.cumsum(record["loss_rows"])
         for offset, end in enumerate(ends):
             span = slice(end - record["loss_rows"][offset], end)
