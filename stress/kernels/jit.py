@@ -30,7 +30,13 @@ INTERPRETED: bool = bool(numba.config.DISABLE_JIT)
 
 # error_model="numpy": division by zero gives inf or nan as in numpy, without a branch.
 # boundscheck=None: only where NUMBA_BOUNDSCHECK asks; profiles are those of the code that runs.
-_OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": False, "error_model": "numpy", "boundscheck": None, "_nrt": False}
+_OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    "fastmath": False,
+    "error_model": "numpy",
+    "boundscheck": None,
+    "_nrt": False,
+}
 _INNER = {**_OPTIONS, "nopython": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 

@@ -1,7 +1,7 @@
 """Time every case against its comparators in one run, print one table, keep one record (make bench).
 
     python -m tests.benchmarks [--only TEXT] [--paths N] [--bars | --venues]
-    python -m tests.benchmarks --goal [--cells 512] [--paths 10000]     the sweep of the goal, through the flow
+    python -m tests.benchmarks --goal [--cells 512] [--paths 10048]     the sweep of the goal, through the flow
     python -m tests.benchmarks --quote results/benchmarks/FILE          README's table from a record
 
 Each case writes its row when it is measured; `--resume` keeps the rows of an earlier attempt at the same commit.

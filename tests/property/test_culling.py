@@ -55,6 +55,17 @@ def test_i9_what_one_path_changed_is_put_back_before_the_next(protocol, book, bl
         assert part.markets.tobytes() == whole.markets[p : p + 1].tobytes()
 
 
+@given(protocol=protocols(), first=books(), second=books(), block=blocks(paths=2))
+def test_what_the_last_venue_left_in_memory_does_not_show(protocol, first, second, block):
+    compiled = engine.compose(protocol)
+    for book in (first, second):
+        cell = engine.build_cell(protocol, book, prices=block.world[0, 0], step=STEP)
+        reused = engine.simulate(compiled, cell, block)
+        fresh = engine.replay_venue(compiled, cell, block)[1]
+        assert reused.paths.tobytes() == fresh.paths.tobytes()
+        assert reused.markets.tobytes() == fresh.markets.tobytes()
+
+
 @given(protocol=protocols(), book=books(), block=wandering_blocks())
 def test_i9_culled_equals_exhaustive_on_wandering_prices(protocol, book, block):
     assert_same_bytes(protocol, book, block)
