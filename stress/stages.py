@@ -57,7 +57,7 @@ CONTRACTS: dict[Stage, StageContract] = {
     Stage.IMPACT: StageContract(
         ("response", "average", "inverse"),
         optional=("depth",),
-        meaning="response(v, m, z) -> fraction; average(v, m, z0, z1) -> mean response over the fill; "
+        meaning="response(v, m, z) -> fraction, 0 where z is 0; average(v, m, z0, z1) -> mean response over the fill; "
         "inverse(v, m, g) -> z; depth(v, path, t, m) -> base units of one z, default: the path's depth; "
         "parameters derive from ImpactParameters",
     ),

@@ -88,6 +88,7 @@ def check_impact(rule, v, z0, z1, split):
     assert parts == pytest.approx(whole * (z1 - z0), rel=1e-9, abs=1e-9)
     # Buying and selling mirror, the response is odd and rises, and the inverse undoes it.
     assert rule.average(v, 0, -z0, -z1) == pytest.approx(-whole, rel=1e-12, abs=1e-15)
+    assert rule.response(v, 0, 0.0) == 0.0  # the engine does not ask where nothing was traded
     assert rule.response(v, 0, -z0) == -rule.response(v, 0, z0)
     assert (rule.response(v, 0, z1) - rule.response(v, 0, z0)) * (z1 - z0) > 0.0
     assert rule.inverse(v, 0, rule.response(v, 0, z0)) == pytest.approx(z0, rel=1e-12, abs=1e-300)
